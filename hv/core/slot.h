@@ -1,0 +1,81 @@
+/* Slots: where capabilities live, and the derivation tree that all of them form.
+ *
+ * The tree is one doubly linked list in pre-order with a depth in each node: the descendants of a slot are the
+ * nodes that follow it with a greater depth. This file knows the list and nothing of what the capabilities
+ * name. All of it is called with the lock held for writing. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "abi/cap.h"
+#include "hv/core/types.h"
+
+struct space;
+struct context;
+
+enum slot_flags {
+    SLOT_ORIGINAL = 1, /* made by retype (or at boot): the object dies with it */
+    SLOT_HIDDEN = 2,   /* a reference inside an object, in no CapTable */
+};
+
+/* What a hidden slot is to the object it lies in. */
+enum slot_role { ROLE_CTX_SPACE, ROLE_CTX_TABLE, ROLE_CTX_EVENT, ROLE_CTX_FAULT, ROLE_IRQ_EVENT };
+
+/* One capability. Zero-filled memory is an empty slot. */
+struct slot {
+    uint8_t type; /* enum bh_type; NONE: empty, and then nothing else means anything */
+    uint8_t rights;
+    uint8_t depth;
+    uint8_t flags;  /* enum slot_flags */
+    uint32_t pages; /* Region: its length */
+    struct slot *prev, *next;
+    union {
+        void *object;   /* Space, CapTable, Context, Event, Irq */
+        struct pa base; /* Untyped, Region */
+    };
+    union {
+        struct {
+            uint64_t pages;
+            uint64_t used; /* bytes below the watermark: handed out */
+            uint64_t clean; /* bytes from the start known to be zero or handed out; >= used */
+            uint8_t kind;   /* enum bh_kind */
+        } untyped;
+        struct {
+            struct space *space; /* where it is (being) mapped, or NULL */
+            struct slot *space_prev, *space_next; /* all slots mapped in that Space */
+            uint64_t kind : 2;                    /* enum bh_kind */
+            uint64_t va_page : 35;                /* first address >> 12, while space is set */
+            uint64_t mapped : 27;                 /* pages mapped, from the start */
+        } region;
+        struct {
+            uint64_t badge; /* Event: the bit it sets. Cpu: highest priority */
+            void *owner;    /* hidden slots: the object it lies in */
+            uint8_t role;   /* hidden slots: enum slot_role */
+        } ref;
+        struct {
+            uint32_t first, count; /* Ports */
+        } ports;
+    };
+};
+_Static_assert(sizeof(struct slot) == 64, "published in the boot information");
+
+#define REGION_PAGES_MAX ((1u << 27) - 1)
+
+/* Puts a root (depth 0) into the tree: only at boot. The other fields are the caller's to fill. */
+void slot_insert_root(struct slot *slot);
+
+/* Puts `child` right after `parent`, one deeper. The caller has checked slot_may_have_child. */
+void slot_insert_child(struct slot *parent, struct slot *child);
+bool slot_may_have_child(const struct slot *parent);
+
+bool slot_has_children(const struct slot *slot);
+
+/* A leaf below `slot`, which must have children: at most BH_DEPTH_MAX steps. */
+struct slot *slot_leaf(struct slot *slot);
+
+/* Takes it out of the tree and empties it. Its descendants, if any, become those of its parent. */
+void slot_remove(struct slot *slot);
+
+/* `to` (empty) takes the place of `from` in the tree; `from` is empty afterwards. */
+void slot_move(struct slot *from, struct slot *to);
