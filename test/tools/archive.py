@@ -1,0 +1,97 @@
+"""Deterministic newc cpio archives: the boot archive and webd's content.
+
+Sorted names, no times, no owners: the same files give the same bytes.
+"""
+
+import os
+import xml.etree.ElementTree as ElementTree
+
+
+class DefinitionError(Exception):
+    """What a person has to mend in a definitions folder or on the command line."""
+
+
+def newc(files):
+    """The archive, as bytes, of `files`: a dict of name to contents."""
+    out = bytearray()
+
+    def entry(inode, name, mode, data):
+        raw = name.encode() + b"\0"
+        fields = [inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(raw), 0]
+        out.extend(b"070701" + b"".join(b"%08X" % field for field in fields) + raw)
+        out.extend(b"\0" * (-len(out) % 4) + data)
+        out.extend(b"\0" * (-len(out) % 4))
+
+    for number, name in enumerate(sorted(files), 1):
+        entry(number, name, 0o100644, files[name])
+    entry(0, "TRAILER!!!", 0, b"")
+    out.extend(b"\0" * (-len(out) % 512))
+    return bytes(out)
+
+
+def read_tree(folder):
+    """All files below `folder`, by their path relative to it; dot files are left out."""
+    files = {}
+    for where, folders, names in os.walk(folder):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        for name in names:
+            if not name.startswith("."):
+                path = os.path.join(where, name)
+                with open(path, "rb") as handle:
+                    files[os.path.relpath(path, folder)] = handle.read()
+    return files
+
+
+def named_files(definition):
+    """The boot files that a definition names. One that is not well-formed names none: mgmt says
+    what is wrong with it, and the other guests start."""
+    try:
+        root = ElementTree.fromstring(definition)
+    except ElementTree.ParseError:
+        return []
+    names = [element.text for tag in ("kernel", "initrd") for element in root.iter(tag)]
+    names += [element.get("file") for element in root.iter("source")]
+    return [name.strip() for name in names if name and name.strip()]
+
+
+def examples(build):
+    """The example guests that were built, by file name."""
+    found = {}
+    for where, _, names in os.walk(os.path.join(build, "guestlib", "examples")):
+        for name in names:
+            if name.endswith(".bin"):
+                found[name] = os.path.join(where, name)
+    return found
+
+
+def check_guests(folder):
+    """The definitions in `folder`, or a DefinitionError that says what is wrong with it."""
+    if not os.path.isdir(folder):
+        raise DefinitionError(f"{folder}: no such folder; --guests wants a folder of *.xml definitions")
+    names = sorted(name for name in os.listdir(folder) if name.endswith(".xml"))
+    if not names:
+        raise DefinitionError(f"{folder}: no *.xml definition in it")
+    return names
+
+
+def boot_files(build, guests, extra=None):
+    """What goes into the boot archive: mgmt, the files in `guests`, and the built examples that its
+    definitions name and `guests` does not bring itself. `extra` overrides and adds."""
+    files = {}
+    shipped = examples(build)
+    if guests:
+        for name in check_guests(guests):
+            with open(os.path.join(guests, name), "rb") as handle:
+                for wanted in named_files(handle.read()):
+                    if wanted in shipped:
+                        with open(shipped[wanted], "rb") as program:
+                            files[wanted] = program.read()
+        files.update(read_tree(guests))
+    files.update(extra or {})
+    with open(os.path.join(build, "mgmt", "mgmt.bin"), "rb") as handle:
+        files.setdefault("mgmt.bin", handle.read())
+    return files
+
+
+def boot_archive(build, guests, extra=None):
+    return newc(boot_files(build, guests, extra))
