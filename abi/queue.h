@@ -37,7 +37,9 @@ struct bh_queue_header {
     uint32_t pad1[15];
     uint32_t wake; /* the owner wants a signal when the peer's tail passes this */
     uint32_t pad2[15];
-    uint32_t generation; /* server: raised when a new server took over: resubmit. client: 0 */
+    /* server: raised when a new server took over: resubmit. client: the server's, as it was when the
+     * client opened; while the two differ nobody takes anything from the other's queue. */
+    uint32_t generation;
     uint32_t state;      /* enum bh_queue_state */
     uint32_t pad3[14];
 };

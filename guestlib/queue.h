@@ -22,16 +22,19 @@ struct queue_end {
     uint32_t published;   /* what own->tail holds */
     uint32_t head;        /* units of peer consumed */
     uint32_t outstanding; /* requests without a completion */
+    uint32_t generation;  /* of the server that this end is open for */
     bool broken;          /* the peer broke the protocol; for good */
 };
 
 /* The client's end: own = submissions. Units must be powers of two, 2..BH_QUEUE_UNITS_MAX, else BAD_ARG.
- * Opens the queue (state OPEN). */
+ * Opens the queue (state OPEN) for the server there is: after queue_server_open, not before. */
 enum bh_status queue_client_open(struct queue_end *q, struct bh_queue_header *own, uint32_t own_units,
                                  const struct bh_queue_header *peer, uint32_t peer_units,
                                  uint64_t window_bytes);
 
-/* The server's end: own = completions. `generation` is published. */
+/* The server's end: own = completions. `generation` is published, differs from that of any server before
+ * on this queue, and is not 0. The caller signals the client, which takes nothing from a new server before it
+ * has opened its own end again. */
 enum bh_status queue_server_open(struct queue_end *q, struct bh_queue_header *own, uint32_t own_units,
                                  const struct bh_queue_header *peer, uint32_t peer_units,
                                  uint64_t window_bytes, uint32_t generation);
