@@ -16,6 +16,7 @@ struct channel {
     uint64_t window_bytes;
     struct hpa window_hpa;               /* the window is physically contiguous */
     bh_slot signal;                      /* SIGNAL this to wake the client */
+    uint32_t generation;                 /* published to the client; 1 for the first server */
 };
 
 /* Life of a back end's client:
@@ -35,7 +36,8 @@ struct block_settings {
     uint64_t iops_limit;         /* 0: none */
     uint64_t bytes_per_s_limit;  /* 0: none */
 };
-/* NULL and *status: BAD_ARG no such volume, BUSY in use by a writer, NO_MEMORY. `error` gets a message. */
+/* NULL and *status: BAD_ARG no such volume, BUSY in use by a writer, NO_MEMORY, AGAIN the disks' partition
+ * tables are still being read (see block_when_ready). `error` gets a message. */
 struct block_client *block_attach(const struct channel *channel, const struct block_settings *settings,
                                   struct bh_block_info *info, enum bh_status *status, char *error,
                                   size_t error_bytes);
@@ -75,4 +77,7 @@ void net_get_statistics(const struct net_client *client, struct net_statistics *
 /* Start-up of the device side, called once each, in this order; a host without the device is no error. */
 void pci_start(uint64_t ecam_base, unsigned first_bus, unsigned last_bus); /* resets every function first */
 void block_start(const uint8_t *archive, size_t archive_bytes);
+/* ready(context) is called once, when all partition tables are read or given up (disks have a time-out):
+ * at once if that is so already. Attach block devices from then on. After block_start; one waiter. */
+void block_when_ready(void (*ready)(void *context), void *context);
 void net_start(void);
