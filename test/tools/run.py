@@ -62,8 +62,7 @@ def parse(arguments):
             parser.error(f"--disk {disk}: no such file")
     for rule in options.forward:
         parse_forward(rule)
-    if not (options.check and options.guests == image.DEMO):
-        archive.check_guests(options.guests)
+    archive.check_guests(options.guests)
     return options
 
 
@@ -283,7 +282,10 @@ def run(options):
 def main():
     try:
         options = parse(sys.argv[1:])
-        return EXIT_OFF if options.check else run(options)
+        if options.check:
+            forwards(options)
+            return EXIT_OFF
+        return run(options)
     except archive.DefinitionError as error:
         print(f"dev run: {error}", file=sys.stderr)
         return EXIT_USAGE
