@@ -17,10 +17,13 @@ mkdir "$1"
 dir=$(cd "$1" && pwd)
 shift
 
-sources=$(find /etc/apt/sources.list /etc/apt/sources.list.d -name '*.sources' -o -name '*.list' 2>/dev/null)
+sources=''
+for list in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
+    [ ! -s "$list" ] || sources="$sources $list"
+done
 # What a person who clones has: git, a shell, and apt that reaches its mirror.
 # shellcheck disable=SC2086
-cat $sources | mmdebstrap --variant=minbase --include=git,ca-certificates bookworm "$dir/root" -
+mmdebstrap --variant=minbase --include=git,ca-certificates bookworm "$dir/root" $sources
 cp /etc/resolv.conf /etc/hosts "$dir/root/etc/" 2>/dev/null || true
 [ ! -d /etc/apt/apt.conf.d ] || cp -r /etc/apt/apt.conf.d "$dir/root/etc/apt/"
 [ ! -d /etc/apt/auth.conf.d ] || cp -r /etc/apt/auth.conf.d "$dir/root/etc/apt/"
@@ -50,6 +53,7 @@ if [ $# -gt 0 ]; then
     done
 else
     # The machine is switched off as soon as a page was served.
+    # shellcheck disable=SC2016
     inside './dev run --headless --timeout 900 >run.log 2>&1 & run=$!
         until grep -q "answers" run.log; do
             kill -0 $run 2>/dev/null || { cat run.log; exit 1; }
@@ -61,4 +65,4 @@ else
 fi
 clean_up
 trap - EXIT
-rm -rf "$dir"
+rm -rf --one-file-system "$dir"
