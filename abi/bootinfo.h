@@ -17,9 +17,10 @@ enum bh_init_slot {
     BH_INIT_CONTEXT = 3,
     BH_INIT_EVENT = 4,   /* 64 bits, bound to its Context */
     BH_INIT_SYSTEM = 5,
-    BH_INIT_PORTS = 6,   /* all ports, less those of the PIC, PIT and ELCR that hv keeps */
+    BH_INIT_PORTS = 6,   /* ports 0x100 to 0xffff: not the legacy PIC, PIT, DMA, keyboard */
     BH_INIT_LOG = 7,     /* Region of the log ring */
     BH_INIT_BOOTINFO = 8,
+    BH_INIT_PORTS_RTC = 9, /* ports 0x70 and 0x71 */
     BH_INIT_CPU0 = 16,   /* one for each processor, up to BH_INIT_CPU0 + cpus - 1 */
     BH_INIT_FREE = 512,  /* first slot that hv leaves alone, but for what untyped[] and module[] name */
 };

@@ -90,14 +90,15 @@ enum bh_hypercall {
     BH_HC_NARROW = 11,
 
     /* DELETE(ref slot)
-     * Empties the slot; the object dies if this was its original. A mapped Region is unmapped.
+     * Empties the slot; the object dies if this was its original. A mapped Region is unmapped. An empty
+     * slot is no error, so that the call can be repeated after AGAIN.
      * Rights: CAPTABLE_MANAGE. Statuses: OK, AGAIN, HAS_CHILDREN.
      * Bound: 512 page-table entries or slots a call. */
     BH_HC_DELETE = 12,
 
     /* REVOKE(ref slot)
      * Removes all capabilities derived from this one, wherever they are, and all that dies with
-     * them. On OK no CPU can use any of them. The caller may be among what dies.
+     * them. On OK no CPU can use any of them. The caller may be among what dies. An empty slot is no error.
      * Rights: CAPTABLE_MANAGE. Statuses: OK, AGAIN. Bound: 512 page-table entries or slots a call. */
     BH_HC_REVOKE = 13,
 
@@ -110,7 +111,8 @@ enum bh_hypercall {
     /* MAP(ref region, ref space, va, rights)
      * Maps the whole Region at va (page-aligned, BH_USER_VA_MIN..BH_USER_VA_END), 2 MiB pages where
      * both addresses allow. rights: READ, READ|WRITE or READ|EXEC, a subset of the capability's.
-     * After AGAIN the same call goes on; until OK a part of the range may already be accessible.
+     * After AGAIN the same call goes on; until OK a part of the range may already be accessible, and
+     * stays so after a failure until UNMAP.
      * Rights: SPACE_MAP, CAPTABLE_MANAGE of both tables.
      * Statuses: OK, AGAIN, BAD_ARG, BUSY (mapped elsewhere, or an address in use),
      * NO_MEMORY (page-table pool). Bound: 512 page-table entries a call. */

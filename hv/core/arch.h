@@ -1,13 +1,14 @@
-/* What the core asks of a processor architecture. hv/x86/ implements it; test/unit/fake_arch.c does for the
- * tests on the build machine. `struct arch_space`, `arch_context`, `arch_irq` and `arch_cpu` come from the
- * architecture's hv_arch_types.h.
+/* What the core asks of a processor architecture. hv/x86/ implements it; test/unit/fake_arch.c does
+ * for the tests on the build machine. `struct arch_space`, `arch_context`, `arch_irq` and
+ * `arch_cpu` come from the architecture's hv_arch_types.h.
  *
  * Unless said otherwise these are called with interrupts off and cannot fail. */
 #pragma once
 
 #include "hv/core/object.h"
 
-/* --- Memory ------------------------------------------------------------------------------------ */
+/* --- Memory ------------------------------------------------------------------------------------
+ */
 
 /* Object memory, always mapped. */
 void *arch_object_pointer(struct pa address);
@@ -17,22 +18,24 @@ struct pa arch_object_address(const void *object);
 #define ARCH_SCRUB_PAGES 16u
 void arch_scrub(struct pa address, uint32_t pages);
 
-/* --- Spaces ------------------------------------------------------------------------------------ */
+/* --- Spaces ------------------------------------------------------------------------------------
+ */
 
 /* The first page of the pool becomes the root table. */
 void arch_space_init(struct space *space);
 
-/* Maps up to `pages` pages, at most ARCH_MAP_ENTRIES entries, from va on; large pages where possible.
- * Prepares (counts the table pages needed, looks for entries in use) before it writes anything.
- * *done = pages mapped. Returns OK, BUSY (the first address is in use), NO_MEMORY (pool); with a status
- * other than OK, *done pages (maybe 0) before the trouble have been mapped. Takes table pages with
- * space_pool_take. rights: BH_REGION_*; memory of kind DEVICE is mapped uncached. */
+/* Maps up to `pages` pages, at most ARCH_MAP_ENTRIES entries, from va on; large pages where
+ * possible. Prepares (counts the table pages needed, looks for entries in use) before it writes
+ * anything. *done = pages mapped. Returns OK, BUSY (the first address is in use), NO_MEMORY (pool);
+ * with a status other than OK, *done pages (maybe 0) before the trouble have been mapped. Takes
+ * table pages with space_pool_take. rights: BH_REGION_*; memory of kind DEVICE is mapped uncached.
+ */
 #define ARCH_MAP_ENTRIES 512u
 enum bh_status arch_space_map(struct space *space, uint64_t va, struct pa address, uint64_t pages,
                               uint32_t rights, enum bh_kind kind, uint64_t *done);
 
-/* Unmaps up to `pages` pages ENDING at va_end, at most ARCH_MAP_ENTRIES entries; returns how many. They
- * are all mapped, by calls of arch_space_map whose range began at or before va_end - pages. */
+/* Unmaps up to `pages` pages ENDING at va_end, at most ARCH_MAP_ENTRIES entries; returns how many.
+ * They are all mapped, by calls of arch_space_map whose range began at or before va_end - pages. */
 uint64_t arch_space_unmap(struct space *space, uint64_t va_end, uint64_t pages);
 
 /* No CPU uses a translation of this Space that has been unmapped. */
@@ -41,10 +44,14 @@ void arch_space_flush(struct space *space);
 /* No CPU has it loaded any more. */
 void arch_space_retire(struct space *space);
 
-/* --- Contexts ---------------------------------------------------------------------------------- */
+/* --- Contexts ----------------------------------------------------------------------------------
+ */
 
 uint64_t arch_context_bytes(void); /* sizeof(struct context) and the FPU area, a multiple of 64 */
 void arch_context_init(struct context *context);
+
+/* No CPU holds anything of this Context (FPU state, for one) that it would still write back. */
+void arch_context_retire(struct context *context);
 
 /* Hypercall registers: argument 0..5, and the results. */
 uint64_t arch_argument(const struct context *context, unsigned index);
@@ -54,16 +61,19 @@ void arch_set_result(struct context *context, uint64_t status, uint64_t value0, 
 uint64_t arch_get_register(const struct context *context, uint32_t reg);
 enum bh_status arch_set_register(struct context *context, uint32_t reg, uint64_t value);
 
-/* --- Time, interrupts, ports, board -------------------------------------------------------------- */
+/* --- Time, interrupts, ports, board --------------------------------------------------------------
+ */
 
-uint64_t arch_now(void);                 /* TSC */
-void arch_timer_set(uint64_t deadline);  /* TSC; ~0: none. Calls timer_interrupt() then or soon after */
+uint64_t arch_now(void); /* TSC */
+void arch_timer_set(
+    uint64_t deadline); /* TSC; ~0: none. Calls timer_interrupt() then or soon after */
 
-/* source as in IRQ_ATTACH. OK (and, for MSI, address and data), BAD_ARG, BUSY, NO_MEMORY. Delivery calls
- * irq_deliver(irq). */
+/* source as in IRQ_ATTACH. OK (and, for MSI, address and data), BAD_ARG, BUSY, NO_MEMORY. Delivery
+ * calls irq_deliver(irq). */
 enum bh_status arch_irq_attach(struct irq *irq, uint64_t source, uint64_t *address, uint64_t *data);
-void arch_irq_detach(struct irq *irq);  /* on return it is delivered no more */
-void arch_irq_unmask(struct irq *irq);  /* pins are masked by arch before irq_deliver; MSI: nothing */
+void arch_irq_detach(struct irq *irq); /* on return it is delivered no more */
+void arch_irq_unmask(
+    struct irq *irq); /* pins are masked by arch before irq_deliver; MSI: nothing */
 
 uint32_t arch_port_in(uint16_t port, unsigned width_bytes);
 void arch_port_out(uint16_t port, unsigned width_bytes, uint32_t value);
@@ -71,7 +81,15 @@ void arch_port_out(uint16_t port, unsigned width_bytes, uint32_t value);
 enum bh_status arch_reset(void);     /* returns NOT_READY if it knows no way */
 enum bh_status arch_power_off(void); /* likewise */
 
+/* A bug of hv's own: says so, with registers and build id, and stops the machine. */
+_Noreturn void arch_panic(const char *reason);
+
 void arch_log(const char *text, size_t bytes); /* to the log ring and the serial line */
 
 struct cpu *this_cpu(void);
+void arch_relax(void); /* inside a spin loop */
+
+/* All ones if index < bound, else 0, computed without a branch, so that it holds under speculation.
+ */
+uint64_t arch_bounds_mask(uint64_t index, uint64_t bound);
 #include "hv_arch_inline.h" /* this_cpu(), arch_now(), accessors that must be inline on hot paths */

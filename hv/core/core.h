@@ -1,20 +1,23 @@
-/* The core's functions, by file. Everything here runs with interrupts off on one CPU and, where it says so by a
- * parameter, with the lock held. */
+/* The core's functions, by file. Everything here runs with interrupts off on one CPU and, where it
+ * says so by a parameter, with the lock held. */
 #pragma once
 
 #include "abi/hypercall.h"
 #include "hv/core/arch.h"
 #include "hv/core/lock.h"
 
-/* hypercall.c: one hypercall of the current Context: arguments from its registers, results into them. */
+/* hypercall.c: one hypercall of the current Context: arguments from its registers, results into
+ * them. */
 void hypercall(struct context *caller, uint64_t number);
 
-/* object.c: making objects. Memory is zeroed and as large as object_bytes says; the slot is empty and not in
- * the tree; on return it is filled as the original, with all rights, still to be inserted. */
+/* object.c: making objects. Memory is zeroed and as large as object_bytes says; the slot is empty
+ * and not in the tree; on return it is filled as the original, with all rights, still to be
+ * inserted. */
 uint64_t object_bytes(enum bh_type type, uint64_t size); /* 0: no such type or size out of bounds */
 uint64_t object_alignment(enum bh_type type);
 void object_make(struct slot *slot, enum bh_type type, void *memory, uint64_t size, uint32_t kind);
-void untyped_make(struct slot *slot, enum bh_kind kind, struct pa base, uint64_t pages, uint64_t clean);
+void untyped_make(struct slot *slot, enum bh_kind kind, struct pa base, uint64_t pages,
+                  uint64_t clean);
 void region_make(struct slot *slot, enum bh_kind kind, struct pa base, uint32_t pages);
 
 /* untyped.c */
@@ -22,8 +25,8 @@ enum bh_status untyped_retype(struct write_held held, struct slot *untyped, enum
                               uint64_t size, struct slot *destination, uint32_t kind);
 enum bh_status untyped_scrub(struct write_held held, struct slot *untyped, uint64_t *clean);
 
-/* remove.c: taking capabilities away, in bounded steps. `work` counts down; a call that comes to 0 returns
- * AGAIN. */
+/* remove.c: taking capabilities away, in bounded steps. `work` counts down; a call that comes to 0
+ * returns AGAIN. */
 #define REMOVE_WORK 512u
 enum bh_status slot_delete(struct write_held held, struct slot *slot);
 enum bh_status slot_revoke(struct write_held held, struct slot *slot);
@@ -32,8 +35,10 @@ bool reap(struct write_held held, uint32_t *work); /* true: no CapTable is dying
 /* region.c */
 enum bh_status region_map(struct write_held held, struct slot *region, struct space *space,
                           uint64_t va, uint32_t rights);
-bool region_unmap(struct write_held held, struct slot *region, uint32_t *work); /* true: all unmapped */
+bool region_unmap(struct write_held held, struct slot *region,
+                  uint32_t *work); /* true: all unmapped */
 bool space_clear(struct write_held held, struct space *space, uint32_t *work);
+void region_moved(struct slot *region);     /* the slot has a new address */
 void *space_pool_take(struct space *space); /* a zeroed page, or NULL */
 
 /* event.c */
@@ -53,15 +58,16 @@ void context_fault(struct context *context, uint64_t vector, uint64_t error, uin
 void context_block(struct context *context, uint32_t reason);
 void context_unblock(struct context *context, uint32_t reason);
 void context_destroy(struct write_held held, struct context *context);
-void context_end_wait(struct context *context, enum bh_status status, uint64_t bits, uint64_t group);
+void context_end_wait(struct context *context, enum bh_status status, uint64_t bits,
+                      uint64_t group);
 
 /* sched.c: who runs. */
 void sched_enqueue(struct context *context, bool head);
 void sched_dequeue(struct context *context);
 void sched_yield(struct context *current);
 void sched_place(struct context *context, struct cpu *cpu); /* NULL: nowhere */
-/* The Context to enter now, or NULL to idle; current and the timer are set accordingly. Called on every way
- * out of hv when cpu->reschedule is set. */
+/* The Context to enter now, or NULL to idle; current and the timer are set accordingly. Called on
+ * every way out of hv when cpu->reschedule is set. */
 struct context *sched_next(struct cpu *cpu);
 void timer_interrupt(void);
 
@@ -69,6 +75,6 @@ void timer_interrupt(void);
 void timer_arm(struct cpu *cpu, struct timer *timer, uint64_t deadline);
 void timer_cancel(struct cpu *cpu, struct timer *timer);
 
-/* irq.c */
+/* irq.c. Deliver and timer_interrupt and context_fault take the lock themselves. */
 void irq_deliver(struct irq *irq);
 void irq_acknowledge(struct irq *irq);

@@ -1,8 +1,8 @@
 /* The big-reader lock over structure (capabilities, mappings, bindings).
  *
- * Hot calls (signal, wait, acknowledge, port I/O) read: a store to a line of their own CPU. Calls that
- * change structure write: they wait, in order of arrival, until no CPU reads. "The lock is held" is a parameter
- * type, so a function that needs it cannot be called without. */
+ * Hot calls (signal, wait, acknowledge, port I/O) read: a store to a line of their own CPU. Calls
+ * that change structure write: they wait, in order of arrival, until no CPU reads. "The lock is
+ * held" is a parameter type, so a function that needs it cannot be called without. */
 #pragma once
 
 #include "hv/core/object.h"

@@ -1,5 +1,6 @@
-/* The kernel objects. Each lies in object memory, starts zeroed and is made, found and destroyed through its
- * original capability only. Fields say who may touch them; "W" = with the lock held for writing. */
+/* The kernel objects. Each lies in object memory, starts zeroed and is made, found and destroyed
+ * through its original capability only. Fields say who may touch them; "W" = with the lock held for
+ * writing. */
 #pragma once
 
 #include <stdbool.h>
@@ -22,7 +23,8 @@ struct captable {
 };
 _Static_assert(sizeof(struct captable) == 64, "slots are aligned");
 
-/* A page map with the pool its table pages come from. The pool pages follow the object in memory. */
+/* A page map with the pool its table pages come from. The pool pages follow the object in memory.
+ */
 struct space {
     struct slot *mapped;    /* W: list of Region slots mapped here */
     uint32_t pool_pages;    /* constant */
@@ -31,13 +33,13 @@ struct space {
     struct arch_space arch; /* the root table, the processor's tag */
 };
 
-/* Pending bits. 64 bits: word[0] alone. 4,096: `summary` has a bit for each non-zero word. Words and summary
- * are atomic: signal runs with the lock held for reading, on any CPU. */
+/* Pending bits. 64 bits: word[0] alone. 4,096: `summary` has a bit for each non-zero word. Words
+ * and summary are atomic: signal runs with the lock held for reading, on any CPU. */
 struct event {
-    uint16_t words;          /* 1 or 64, constant */
-    struct context *waiter;  /* W: the bound Context */
+    uint16_t words;         /* 1 or 64, constant */
+    struct context *waiter; /* W: the bound Context */
     uint64_t summary;
-    uint64_t word[];         /* `words` of them */
+    uint64_t word[]; /* `words` of them */
 };
 
 /* Why a Context does not run; it is ready when none is left. */
@@ -58,9 +60,9 @@ struct timer {
 
 /* Ring-3 registers, FPU state and scheduling parameters. The FPU area follows the object. */
 struct context {
-    struct arch_context arch; /* registers: entry code depends on them being first */
+    struct arch_context arch;               /* registers: entry code depends on them being first */
     struct slot space, table, event, fault; /* hidden slots; type NONE when unbound */
-    struct cpu *cpu;          /* W: where it is placed, or NULL */
+    struct cpu *cpu;                        /* W: where it is placed, or NULL */
 
     /* Owned by `cpu` (interrupts off): */
     uint32_t blocked; /* set of enum context_block */
@@ -89,12 +91,17 @@ struct irq {
 struct cpu {
     struct arch_cpu arch; /* entry code depends on it being first */
     uint32_t index;
-    struct context *current;   /* NULL: idle */
-    bool reschedule;           /* look for another Context before leaving hv */
-    uint32_t ready_bitmap;     /* priorities that have ready Contexts */
+    struct context *current; /* NULL: idle */
+    bool reschedule;         /* look for another Context before leaving hv */
+    uint32_t ready_bitmap;   /* priorities that have ready Contexts */
     struct context *ready_head[BH_PRIORITIES], *ready_tail[BH_PRIORITIES];
-    struct timer *timers;      /* root of the heap */
-    uint64_t run_start;        /* TSC when current (or idling) began to be charged */
+    struct timer *timers; /* root of the heap */
+    uint64_t run_start;   /* TSC when current (or idling) began to be charged */
     uint64_t counter[CPU_COUNTERS];
     _Alignas(64) uint32_t reading; /* this CPU holds the lock for reading: lock.h */
 };
+
+/* All processors, by index; filled in at boot. */
+#define CPUS_MAX 64u
+extern struct cpu *cpus[CPUS_MAX];
+extern uint32_t cpu_count;

@@ -1,8 +1,8 @@
 /* Slots: where capabilities live, and the derivation tree that all of them form.
  *
- * The tree is one doubly linked list in pre-order with a depth in each node: the descendants of a slot are the
- * nodes that follow it with a greater depth. This file knows the list and nothing of what the capabilities
- * name. All of it is called with the lock held for writing. */
+ * The tree is one doubly linked list in pre-order with a depth in each node: the descendants of a
+ * slot are the nodes that follow it with a greater depth. This file knows the list and nothing of
+ * what the capabilities name. All of it is called with the lock held for writing. */
 #pragma once
 
 #include <stdbool.h>
@@ -37,12 +37,12 @@ struct slot {
     union {
         struct {
             uint64_t pages;
-            uint64_t used; /* bytes below the watermark: handed out */
+            uint64_t used;  /* bytes below the watermark: handed out */
             uint64_t clean; /* bytes from the start known to be zero or handed out; >= used */
             uint8_t kind;   /* enum bh_kind */
         } untyped;
         struct {
-            struct space *space; /* where it is (being) mapped, or NULL */
+            struct space *space;                  /* where it is (being) mapped, or NULL */
             struct slot *space_prev, *space_next; /* all slots mapped in that Space */
             uint64_t kind : 2;                    /* enum bh_kind */
             uint64_t va_page : 35;                /* first address >> 12, while space is set */
@@ -61,6 +61,7 @@ struct slot {
 _Static_assert(sizeof(struct slot) == 64, "published in the boot information");
 
 #define REGION_PAGES_MAX ((1u << 27) - 1)
+#define UNTYPED_PAGES_MAX (1ull << 40) /* their bytes fit 52 address bits */
 
 /* Puts a root (depth 0) into the tree: only at boot. The other fields are the caller's to fill. */
 void slot_insert_root(struct slot *slot);
@@ -71,10 +72,11 @@ bool slot_may_have_child(const struct slot *parent);
 
 bool slot_has_children(const struct slot *slot);
 
-/* A leaf below `slot`, which must have children: at most BH_DEPTH_MAX steps. */
+/* The first leaf at or below `slot`: at most BH_DEPTH_MAX steps. */
 struct slot *slot_leaf(struct slot *slot);
 
-/* Takes it out of the tree and empties it. Its descendants, if any, become those of its parent. */
+/* Takes a leaf out of the tree and empties it. There is no removal of an inner node: its
+ * descendants would have to change their depths, or become somebody else's. */
 void slot_remove(struct slot *slot);
 
 /* `to` (empty) takes the place of `from` in the tree; `from` is empty afterwards. */

@@ -1,5 +1,5 @@
-/* Address types and sizes of the core. A host-physical address is a struct: mixing it with a pointer or with
- * an address of a Space does not compile. */
+/* Address types and sizes of the core. A host-physical address is a struct: mixing it with a
+ * pointer or with an address of a Space does not compile. */
 #pragma once
 
 #include <stddef.h>
@@ -13,17 +13,14 @@ struct pa {
     uint64_t raw;
 };
 
-static inline struct pa pa_add(struct pa base, uint64_t bytes)
-{
+static inline struct pa pa_add(struct pa base, uint64_t bytes) {
     return (struct pa){base.raw + bytes};
 }
 
-static inline uint64_t align_up(uint64_t value, uint64_t power_of_two)
-{
+static inline uint64_t align_up(uint64_t value, uint64_t power_of_two) {
     return (value + power_of_two - 1) & ~(power_of_two - 1);
 }
 
-static inline uint64_t min_u64(uint64_t a, uint64_t b)
-{
+static inline uint64_t min_u64(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }

@@ -1,0 +1,113 @@
+/* Mappings: a Region capability is mapped at most once, in one Space; each Space threads a list
+ * through the slots mapped in it. Map and unmap keep their progress in the slot. */
+#include "hv/core/core.h"
+
+static void space_link(struct space *space, struct slot *region) {
+    region->region.space = space;
+    region->region.space_prev = NULL;
+    region->region.space_next = space->mapped;
+    if (space->mapped)
+        space->mapped->region.space_prev = region;
+    space->mapped = region;
+}
+
+static void space_unlink(struct slot *region) {
+    struct slot *prev = region->region.space_prev, *next = region->region.space_next;
+    if (prev)
+        prev->region.space_next = next;
+    else
+        region->region.space->mapped = next;
+    if (next)
+        next->region.space_prev = prev;
+    region->region.space = NULL;
+    region->region.space_prev = region->region.space_next = NULL;
+    region->region.va_page = 0;
+    region->region.mapped = 0;
+}
+
+/* After a slot with a mapped Region has moved: its neighbours in the Space's list follow. */
+void region_moved(struct slot *region) {
+    if (!region->region.space)
+        return;
+    if (region->region.space_prev)
+        region->region.space_prev->region.space_next = region;
+    else
+        region->region.space->mapped = region;
+    if (region->region.space_next)
+        region->region.space_next->region.space_prev = region;
+}
+
+static bool rights_valid(uint32_t rights) {
+    return rights == BH_REGION_READ || rights == (BH_REGION_READ | BH_REGION_WRITE) ||
+           rights == (BH_REGION_READ | BH_REGION_EXEC);
+}
+
+static bool range_valid(uint64_t va, uint64_t pages) {
+    return va % PAGE_BYTES == 0 && va >= BH_USER_VA_MIN && va < BH_USER_VA_END &&
+           pages <= (BH_USER_VA_END - va) / PAGE_BYTES;
+}
+
+enum bh_status region_map(struct write_held held, struct slot *region, struct space *space,
+                          uint64_t va, uint32_t rights) {
+    (void)held;
+    if (!rights_valid(rights) || !range_valid(va, region->pages))
+        return BH_BAD_ARG;
+    if (rights & ~region->rights)
+        return BH_BAD_RIGHTS;
+    uint64_t mapped = region->region.mapped;
+    if (region->region.space &&
+        (region->region.space != space || region->region.va_page != va >> PAGE_SHIFT ||
+         mapped == region->pages))
+        return BH_BUSY;
+
+    uint64_t done = 0;
+    enum bh_status status =
+        arch_space_map(space, va + mapped * PAGE_BYTES, pa_add(region->base, mapped * PAGE_BYTES),
+                       region->pages - mapped, rights, (enum bh_kind)region->region.kind, &done);
+    if (done && !region->region.space) {
+        space_link(space, region);
+        region->region.va_page = (va >> PAGE_SHIFT) & ((1ull << 35) - 1);
+    }
+    region->region.mapped = (mapped + done) & REGION_PAGES_MAX;
+    if (status != BH_OK)
+        return status;
+    return mapped + done == region->pages ? BH_OK : BH_AGAIN;
+}
+
+bool region_unmap(struct write_held held, struct slot *region, uint32_t *work) {
+    (void)held;
+    struct space *space = region->region.space;
+    if (!space)
+        return true;
+    while (region->region.mapped && *work) {
+        uint64_t mapped = region->region.mapped;
+        uint64_t va_end = ((uint64_t)region->region.va_page + mapped) << PAGE_SHIFT;
+        uint64_t done = arch_space_unmap(space, va_end, mapped);
+        region->region.mapped = (mapped - done) & REGION_PAGES_MAX;
+        *work -= (uint32_t)min_u64(done, *work); /* entries are at most as many as pages */
+    }
+    arch_space_flush(space);
+    if (region->region.mapped)
+        return false;
+    space_unlink(region);
+    return true;
+}
+
+/* The table pages die with the Space, so the mappings need no undoing. */
+bool space_clear(struct write_held held, struct space *space, uint32_t *work) {
+    (void)held;
+    while (space->mapped) {
+        if (*work == 0)
+            return false;
+        --*work;
+        space_unlink(space->mapped);
+    }
+    return true;
+}
+
+void *space_pool_take(struct space *space) {
+    if (space->pool_used == space->pool_pages)
+        return NULL;
+    uint8_t *pool = (uint8_t *)space - space->pool_pages * PAGE_BYTES;
+    return pool + space->pool_used++ * PAGE_BYTES;
+}

@@ -1,0 +1,124 @@
+/* Taking capabilities away: delete, revoke, and the tear-down of CapTables.
+ *
+ * Everything goes leaf first, so an original (whose object dies with it) is only ever removed when
+ * nothing refers to the object. A CapTable that dies leaves the tree at once and waits on one list;
+ * its slots are emptied from there, one after the other, whatever they hold: no recursion, and
+ * tables that hold each other's originals are no special case. */
+#include "hv/core/core.h"
+
+/* CapTables whose original is gone and whose slots are not all empty yet. */
+static struct captable *dying;
+
+static void captable_die(struct captable *table) {
+    table->reaped = 0;
+    if (dying) { /* behind the first, which reap() may be working on */
+        table->next = dying->next;
+        dying->next = table;
+    } else {
+        table->next = NULL;
+        dying = table;
+    }
+}
+
+static void irq_destroy(struct write_held held, struct irq *irq) {
+    if (irq->attached)
+        arch_irq_detach(irq);
+    if (irq->event.type != BH_TYPE_NONE)
+        unbind(held, &irq->event);
+}
+
+/* Ends the object of an original without descendants. False: not done yet. */
+static bool object_destroy(struct write_held held, struct slot *original, uint32_t *work) {
+    switch (original->type) {
+    case BH_TYPE_SPACE:
+        if (!space_clear(held, original->object, work))
+            return false;
+        arch_space_retire(original->object);
+        return true;
+    case BH_TYPE_CAPTABLE:
+        captable_die(original->object);
+        return true;
+    case BH_TYPE_CONTEXT:
+        context_destroy(held, original->object);
+        return true;
+    case BH_TYPE_IRQ:
+        irq_destroy(held, original->object);
+        return true;
+    default: /* Untyped, Region, Event: nothing beyond the slot */
+        return true;
+    }
+}
+
+/* Removes one leaf. False: out of work, part of it is done. */
+static bool remove_leaf(struct write_held held, struct slot *leaf, uint32_t *work) {
+    if (*work == 0)
+        return false;
+    --*work;
+    if (leaf->flags & SLOT_HIDDEN) {
+        unbind(held, leaf);
+        return true;
+    }
+    if (leaf->type == BH_TYPE_REGION && !region_unmap(held, leaf, work))
+        return false;
+    if ((leaf->flags & SLOT_ORIGINAL) && !object_destroy(held, leaf, work))
+        return false;
+    slot_remove(leaf);
+    return true;
+}
+
+/* Removes the descendants of `slot`. The first leaf's predecessor in the list is its parent, so
+ * going on from there visits every node once. */
+static bool remove_descendants(struct write_held held, struct slot *slot, uint32_t *work) {
+    struct slot *at = slot;
+    while (slot_has_children(slot)) {
+        struct slot *leaf = slot_leaf(at);
+        at = leaf->prev;
+        if (!remove_leaf(held, leaf, work))
+            return false;
+    }
+    return true;
+}
+
+bool reap(struct write_held held, uint32_t *work) {
+    while (dying) {
+        struct captable *table = dying;
+        while (table->reaped < table->count) {
+            struct slot *slot = &table->slot[table->reaped];
+            if (*work == 0)
+                return false;
+            --*work;
+            if (slot->type != BH_TYPE_NONE &&
+                (!remove_descendants(held, slot, work) || !remove_leaf(held, slot, work)))
+                return false;
+            table->reaped++;
+        }
+        dying = table->next;
+    }
+    return true;
+}
+
+enum bh_status slot_delete(struct write_held held, struct slot *slot) {
+    uint32_t work = REMOVE_WORK;
+    if (!reap(held, &work))
+        return BH_AGAIN;
+    if (slot->type == BH_TYPE_NONE)
+        return BH_OK;
+    if (slot_has_children(slot))
+        return BH_HAS_CHILDREN;
+    if (!remove_leaf(held, slot, &work))
+        return BH_AGAIN;
+    return reap(held, &work) ? BH_OK : BH_AGAIN;
+}
+
+enum bh_status slot_revoke(struct write_held held, struct slot *slot) {
+    uint32_t work = REMOVE_WORK;
+    for (;;) {
+        if (!reap(held, &work))
+            return BH_AGAIN;
+        /* The slot may have lain in a table that died. */
+        if (slot->type == BH_TYPE_NONE || !slot_has_children(slot))
+            return BH_OK;
+        if (!remove_descendants(held, slot, &work))
+            return BH_AGAIN;
+    }
+}

@@ -1,0 +1,150 @@
+/* Who runs: fixed priorities, round robin by quantum within one, budgets per period.
+ *
+ * The current Context is in no queue. Time is charged when somebody else is chosen, when a timer
+ * fires, and when the current one is taken away. */
+#include "hv/core/core.h"
+
+static uint32_t priority_bit(const struct context *context) {
+    return 1u << context->priority;
+}
+
+void sched_enqueue(struct context *context, bool head) {
+    struct cpu *cpu = context->cpu;
+    struct context **first = &cpu->ready_head[context->priority];
+    struct context **last = &cpu->ready_tail[context->priority];
+    context->queued = true;
+    context->ready_prev = head ? NULL : *last;
+    context->ready_next = head ? *first : NULL;
+    if (context->ready_prev)
+        context->ready_prev->ready_next = context;
+    else
+        *first = context;
+    if (context->ready_next)
+        context->ready_next->ready_prev = context;
+    else
+        *last = context;
+    cpu->ready_bitmap |= priority_bit(context);
+}
+
+void sched_dequeue(struct context *context) {
+    if (!context->queued)
+        return;
+    struct cpu *cpu = context->cpu;
+    context->queued = false;
+    if (context->ready_prev)
+        context->ready_prev->ready_next = context->ready_next;
+    else
+        cpu->ready_head[context->priority] = context->ready_next;
+    if (context->ready_next)
+        context->ready_next->ready_prev = context->ready_prev;
+    else
+        cpu->ready_tail[context->priority] = context->ready_prev;
+    if (!cpu->ready_head[context->priority])
+        cpu->ready_bitmap &= ~priority_bit(context);
+}
+
+/* Charges the time since run_start to the current Context. */
+static void charge(struct cpu *cpu, uint64_t now) {
+    struct context *context = cpu->current;
+    uint64_t ran = now - cpu->run_start;
+    cpu->run_start = now;
+    if (!context)
+        return;
+    context->cpu_time += ran;
+    context->quantum_left -= min_u64(ran, context->quantum_left);
+    context->budget_left -= min_u64(ran, context->budget_left);
+}
+
+void sched_place(struct context *context, struct cpu *cpu) {
+    struct cpu *old = context->cpu;
+    if (old) {
+        timer_cancel(old, &context->timer);
+        sched_dequeue(context);
+        if (old->current == context) {
+            charge(old, arch_now());
+            old->current = NULL;
+            old->reschedule = true;
+        }
+    }
+    context->cpu = cpu;
+}
+
+void sched_yield(struct context *current) {
+    charge(current->cpu, arch_now());
+    current->quantum_left = 0;
+    current->cpu->reschedule = true;
+}
+
+/* A new period gives a new budget. */
+static void refresh_budget(struct context *context, uint64_t now) {
+    if (!context->budget || now < context->period_end)
+        return;
+    context->period_end = now + context->period;
+    context->budget_left = context->budget;
+}
+
+/* What becomes of the Context that ran until now. */
+static void put_back(struct context *context, uint64_t now) {
+    if (context->blocked)
+        return;
+    refresh_budget(context, now);
+    if (context->budget && !context->budget_left) {
+        timer_arm(context->cpu, &context->timer, context->period_end);
+        context->blocked |= BLOCK_BUDGET;
+        return;
+    }
+    bool spent = context->quantum_left == 0;
+    if (spent)
+        context->quantum_left = context->quantum;
+    sched_enqueue(context, !spent);
+}
+
+static void set_timer(struct cpu *cpu, uint64_t now) {
+    uint64_t deadline = cpu->timers ? cpu->timers->deadline : ~0ull;
+    const struct context *context = cpu->current;
+    if (context && context->quantum)
+        deadline = min_u64(deadline, now + context->quantum_left);
+    if (context && context->budget)
+        deadline = min_u64(deadline, now + context->budget_left);
+    arch_timer_set(deadline);
+}
+
+struct context *sched_next(struct cpu *cpu) {
+    uint64_t now = arch_now();
+    cpu->reschedule = false;
+    charge(cpu, now);
+    if (cpu->current)
+        put_back(cpu->current, now);
+    struct context *next = NULL;
+    if (cpu->ready_bitmap) {
+        next = cpu->ready_head[31 - __builtin_clz(cpu->ready_bitmap)];
+        sched_dequeue(next);
+        refresh_budget(next, now);
+    }
+    cpu->current = next;
+    set_timer(cpu, now);
+    return next;
+}
+
+/* At most this many deadlines are served in one interrupt; the next follows at once if more are
+ * due. */
+enum { EXPIRIES_MAX = 16 };
+
+void timer_interrupt(void) {
+    struct cpu *cpu = this_cpu();
+    struct read_held held = lock_read(cpu);
+    uint64_t now = arch_now();
+    for (unsigned i = 0; i < EXPIRIES_MAX && cpu->timers && cpu->timers->deadline <= now; i++) {
+        struct timer *timer = cpu->timers;
+        struct context *context =
+            (struct context *)((uint8_t *)timer - offsetof(struct context, timer));
+        if (context->blocked & BLOCK_WAIT) {
+            context_end_wait(context, BH_TIMEOUT, 0, 0);
+        } else {
+            timer_cancel(cpu, timer);
+            context_unblock(context, BLOCK_BUDGET);
+        }
+    }
+    cpu->reschedule = true; /* the quantum may be over; the timer is set anew there */
+    unlock_read(held);
+}

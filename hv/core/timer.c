@@ -1,0 +1,82 @@
+/* Deadlines of one CPU in a leftist heap: the smallest at the root, every operation O(log n), no
+ * memory but the nodes themselves. `rank` is the length of the right spine below a node. */
+#include "hv/core/core.h"
+
+static uint32_t rank(const struct timer *t) {
+    return t ? t->rank : 0;
+}
+
+/* Restores "left rank >= right rank" from t upwards, until nothing changes. */
+static void fix_ranks(struct timer *t) {
+    for (; t; t = t->parent) {
+        if (rank(t->left) < rank(t->right)) {
+            struct timer *left = t->left;
+            t->left = t->right;
+            t->right = left;
+        }
+        uint32_t now = rank(t->right) + 1;
+        if (now == t->rank)
+            return;
+        t->rank = now;
+    }
+}
+
+/* Merges two heaps along their right spines; returns the root, whose parent is NULL. */
+static struct timer *merge(struct timer *a, struct timer *b) {
+    struct timer *root = NULL, *parent = NULL;
+    while (a && b) {
+        if (b->deadline < a->deadline) {
+            struct timer *t = a;
+            a = b;
+            b = t;
+        }
+        a->parent = parent;
+        if (parent)
+            parent->right = a;
+        else
+            root = a;
+        parent = a;
+        a = a->right;
+    }
+    struct timer *rest = a ? a : b;
+    if (rest)
+        rest->parent = parent;
+    if (!parent)
+        return rest;
+    parent->right = rest;
+    /* Every rank along the merged spine may have changed. */
+    for (struct timer *t = parent; t; t = t->parent) {
+        if (rank(t->left) < rank(t->right)) {
+            struct timer *left = t->left;
+            t->left = t->right;
+            t->right = left;
+        }
+        t->rank = rank(t->right) + 1;
+    }
+    return root;
+}
+
+void timer_arm(struct cpu *cpu, struct timer *timer, uint64_t deadline) {
+    timer_cancel(cpu, timer);
+    *timer = (struct timer){.deadline = deadline, .rank = 1, .armed = true};
+    cpu->timers = merge(cpu->timers, timer);
+}
+
+void timer_cancel(struct cpu *cpu, struct timer *timer) {
+    if (!timer->armed)
+        return;
+    timer->armed = false;
+    struct timer *parent = timer->parent;
+    struct timer *below = merge(timer->left, timer->right);
+    if (below)
+        below->parent = parent;
+    if (!parent) {
+        cpu->timers = below;
+        return;
+    }
+    if (parent->left == timer)
+        parent->left = below;
+    else
+        parent->right = below;
+    fix_ranks(parent);
+}

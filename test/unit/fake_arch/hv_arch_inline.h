@@ -1,0 +1,2 @@
+/* The fake architecture layer has nothing inline. */
+#pragma once
