@@ -1,0 +1,111 @@
+/* Block front end. */
+#include "guestlib/block_front.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "guestlib/front.h"
+#include "guestlib/guest.h"
+
+#define REQUESTS_MAX 64u
+#define CHUNK_BYTES 4096u
+
+struct block_front {
+    struct front front;
+    uint32_t bytes_max;
+    struct block_io *waiting, **waiting_end;
+};
+
+static bool has_buffer(const struct block_io *io) {
+    return io->operation == BH_BLOCK_READ || io->operation == BH_BLOCK_WRITE ||
+           io->operation == BH_BLOCK_ID;
+}
+
+static void completed(struct front *front, const struct front_request *request,
+                      const struct bh_completion *completion) {
+    struct block_io *io = request->owner;
+    enum bh_status status = completion->status;
+    if (status == BH_OK && io->operation == BH_BLOCK_READ && completion->value != io->bytes)
+        status = BH_IO_ERROR; /* a short read would leave old data in the buffer */
+    if (status == BH_OK && (io->operation == BH_BLOCK_READ || io->operation == BH_BLOCK_ID))
+        window_read(&front->window, request->chain, 0, io->buffer, io->bytes);
+    window_give(&front->window, request->chain);
+    io->done(io, status);
+}
+
+/* False: no room now. */
+static bool start(struct block_front *block, struct block_io *io) {
+    struct front_request request = {
+        .owner = io,
+        .argument = io->sector,
+        .operation = (uint8_t)io->operation,
+        .chain = WINDOW_NONE,
+    };
+    if (has_buffer(io)) {
+        request.chain = window_take(&block->front.window, io->bytes);
+        if (request.chain == WINDOW_NONE)
+            return false;
+        if (io->operation == BH_BLOCK_WRITE)
+            window_write(&block->front.window, request.chain, 0, io->buffer, io->bytes);
+    } else if (io->operation != BH_BLOCK_FLUSH) {
+        request.bare_bytes = io->bytes;
+    }
+    if (front_submit(&block->front, request))
+        return true;
+    window_give(&block->front.window, request.chain);
+    return false;
+}
+
+static void room(struct front *front) {
+    struct block_front *block = (struct block_front *)front;
+    while (block->waiting) {
+        struct block_io *io = block->waiting;
+        bool gone = front_disconnected(front);
+        if (!gone && !start(block, io))
+            return;
+        block->waiting = io->next;
+        if (!block->waiting)
+            block->waiting_end = &block->waiting;
+        if (gone)
+            io->done(io, BH_DISCONNECTED);
+    }
+}
+
+struct block_front *block_front_open(unsigned index) {
+    static const struct front_class class = {.completed = completed, .room = room};
+    const struct bh_device_info *device = guest_device(BH_CLASS_BLOCK, index);
+    if (!device)
+        return NULL;
+    struct block_front *block = calloc(1, sizeof *block);
+    if (!block || !front_open(&block->front, device, &class, REQUESTS_MAX, CHUNK_BYTES)) {
+        free(block);
+        return NULL;
+    }
+    /* One request may not need more segments, chunks or queue units than there are. */
+    uint32_t chunks = block->front.window.free_count;
+    if (chunks > BH_QUEUE_SEGMENTS_MAX)
+        chunks = BH_QUEUE_SEGMENTS_MAX;
+    if (chunks > device->client_units - 1)
+        chunks = device->client_units - 1;
+    block->bytes_max = chunks * CHUNK_BYTES;
+    if (block->bytes_max > device->block.request_bytes_max)
+        block->bytes_max = device->block.request_bytes_max;
+    block->waiting_end = &block->waiting;
+    return block;
+}
+
+const struct bh_block_info *block_front_info(const struct block_front *block) {
+    return &block->front.device->block;
+}
+
+uint32_t block_front_bytes_max(const struct block_front *block) {
+    return block->bytes_max;
+}
+
+void block_front_submit(struct block_front *block, struct block_io *io) {
+    assert(io->bytes <= block->bytes_max);
+    io->next = NULL;
+    *block->waiting_end = io;
+    block->waiting_end = &io->next;
+    loop_post(&block->front.work);
+}

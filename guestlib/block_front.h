@@ -1,0 +1,39 @@
+/* Block devices. Requests are asynchronous: submit, go back to the loop, `done` is called from
+ * there. Data goes through bounce buffers in the window, so that the host sees nothing else of the
+ * guest's memory. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "abi/block.h"
+#include "abi/status.h"
+
+struct block_front;
+
+/* The caller's memory, from submission until done() is called. */
+struct block_io {
+    enum bh_block_operation operation;
+    uint64_t sector; /* READ, WRITE, DISCARD, WRITE_ZEROES */
+    void *buffer;    /* READ, WRITE, ID (at least 20 bytes) */
+    uint32_t
+        bytes; /* multiple of BH_SECTOR_BYTES (ID: of the buffer), at most block_front_bytes_max */
+    /* status: OK, or as abi/block.h says; DISCONNECTED: the device is gone for good. May submit. */
+    void (*done)(struct block_io *io, enum bh_status status);
+    void *context;         /* the caller's */
+    struct block_io *next; /* while it waits for room */
+};
+
+/* Opens the index-th block device. NULL: there is none, or no memory. Open each device once. */
+struct block_front *block_front_open(unsigned index);
+
+/* Sectors, flags and alignment. */
+const struct bh_block_info *block_front_info(const struct block_front *block);
+
+/* The most that one request may transfer. */
+uint32_t block_front_bytes_max(const struct block_front *block);
+
+/* Never fails and never blocks; what there is no room for waits its turn. Completions may come in
+ * any order: who needs one before another waits for its done(). Arguments are checked by the host.
+ */
+void block_front_submit(struct block_front *block, struct block_io *io);

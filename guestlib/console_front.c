@@ -1,0 +1,114 @@
+/* Console front end: each WRITE carries up to one chunk; one READ is outstanding once somebody
+ * listens. */
+#include "guestlib/console_front.h"
+
+#include "abi/console.h"
+#include "guestlib/front.h"
+#include "guestlib/guest.h"
+#include "guestlib/tsc.h"
+
+#define CHUNK_BYTES 256u
+#define REQUESTS_MAX 32u
+#define PATIENCE_NS NS_PER_S
+
+static struct {
+    bool open;
+    struct front front;
+    unsigned writes; /* in flight */
+    void (*input)(void *context, const char *text, size_t bytes);
+    void *input_context;
+    uint32_t input_chunk;
+} console;
+
+static void submit_read(void) {
+    front_submit(&console.front, (struct front_request){
+                                     .operation = BH_CONSOLE_READ,
+                                     .chain = console.input_chunk,
+                                 });
+}
+
+static void read_completed(const struct bh_completion *completion) {
+    char text[CHUNK_BYTES];
+    if (completion->status != BH_OK || completion->value > sizeof text)
+        return; /* a console that answers nonsense is not asked again */
+    window_read(&console.front.window, console.input_chunk, 0, text, completion->value);
+    submit_read();
+    console.input(console.input_context, text, completion->value);
+}
+
+static void completed(struct front *front, const struct front_request *request,
+                      const struct bh_completion *completion) {
+    if (request->operation == BH_CONSOLE_READ) {
+        read_completed(completion);
+        return;
+    }
+    console.writes--;
+    window_give(&front->window, request->chain);
+}
+
+void console_open(void) {
+    static const struct front_class class = {.completed = completed};
+    const struct bh_device_info *device = guest_device(BH_CLASS_CONSOLE, 0);
+    console.open = device && front_open(&console.front, device, &class, REQUESTS_MAX, CHUNK_BYTES);
+}
+
+/* Whether another write can be submitted; one tag and one chunk are kept for input. */
+static bool has_room(void *unused) {
+    (void)unused;
+    return front_disconnected(&console.front) ||
+           (console.writes + 1 < console.front.tags && console.front.window.free_count > 1);
+}
+
+static bool submit_write(const char *text, size_t bytes) {
+    if (!front_wait(&console.front, has_room, NULL, PATIENCE_NS))
+        return false;
+    uint32_t chain = window_take(&console.front.window, bytes);
+    if (chain == WINDOW_NONE)
+        return false;
+    window_write(&console.front.window, chain, 0, text, bytes);
+    if (!front_submit(&console.front, (struct front_request){
+                                          .operation = BH_CONSOLE_WRITE,
+                                          .chain = chain,
+                                      })) {
+        window_give(&console.front.window, chain);
+        return false;
+    }
+    console.writes++;
+    return true;
+}
+
+void console_write(const char *text, size_t bytes) {
+    if (!console.open)
+        return;
+    while (bytes > 0) {
+        size_t piece = bytes < CHUNK_BYTES ? bytes : CHUNK_BYTES;
+        if (!submit_write(text, piece))
+            break;
+        text += piece;
+        bytes -= piece;
+    }
+    front_service(&console.front);
+}
+
+static bool all_written(void *unused) {
+    (void)unused;
+    return console.writes == 0;
+}
+
+void console_drain(void) {
+    if (console.open)
+        front_wait(&console.front, all_written, NULL, PATIENCE_NS);
+}
+
+bool console_on_input(void (*handler)(void *context, const char *text, size_t bytes),
+                      void *context) {
+    if (!console.open)
+        return false;
+    console.input_chunk = window_take(&console.front.window, CHUNK_BYTES);
+    if (console.input_chunk == WINDOW_NONE)
+        return false;
+    console.input = handler;
+    console.input_context = context;
+    submit_read();
+    return true;
+}

@@ -1,0 +1,20 @@
+/* The console: bytes out and in. stdout and stderr end here; use printf. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* At start-up; without a console device all output is dropped. */
+void console_open(void);
+
+/* Shows the bytes. Sleeps while the back end has not taken earlier ones, for a second at most: then
+ * drops the rest, because output must not stop a guest. */
+void console_write(const char *text, size_t bytes);
+
+/* Waits until everything written has been taken, for a second at most. */
+void console_drain(void);
+
+/* handler(context, text, bytes) runs for what is typed, as it comes. Call once. False: no console.
+ */
+bool console_on_input(void (*handler)(void *context, const char *text, size_t bytes),
+                      void *context);

@@ -1,0 +1,100 @@
+/* From the first C function to main and back. */
+#include "guestlib/guest.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guestlib/console_front.h"
+#include "guestlib/control_front.h"
+#include "guestlib/heap.h"
+#include "guestlib/hypercall.h"
+#include "guestlib/loop.h"
+
+#define ARGUMENTS_MAX 64
+
+int main(int argc, char **argv) __attribute__((weak)); /* mgmt has boot_main instead */
+_Noreturn void guest_start(const void *info);
+
+static const struct bh_domain_info *domain;
+
+const struct bh_domain_info *guest_domain(void) {
+    return domain;
+}
+
+const struct bh_device_info *guest_device(enum bh_class class, unsigned index) {
+    if (!domain)
+        return NULL;
+    for (unsigned i = 0; i < domain->device_count && i < BH_DOMAIN_DEVICES_MAX; i++)
+        if (domain->device[i].class == class && domain->device[i].index == index)
+            return &domain->device[i];
+    return NULL;
+}
+
+void guest_output(const char *text, size_t bytes) {
+    if (domain)
+        console_write(text, bytes);
+    else if (guest_log_write)
+        guest_log_write(text, bytes);
+}
+
+void guest_panic(const char *format, ...) {
+    /* A panic inside a panic (the console's code may be what failed) only stops. */
+    static bool panicking;
+    if (!panicking) {
+        panicking = true;
+        char text[256] = "panic: ";
+        size_t start = strlen(text);
+        va_list arguments;
+        va_start(arguments, format);
+        vsnprintf(text + start, sizeof text - start - 1, format, arguments);
+        va_end(arguments);
+        strcat(text, "\n");
+        guest_output(text, strlen(text));
+        if (domain) {
+            console_drain();
+            control_exit(EXIT_FAILURE);
+        }
+    }
+    __builtin_trap();
+}
+
+/* Splits the command line at blanks, in a copy: the information page is read-only. */
+static int split_arguments(char **argv) {
+    static char words[sizeof domain->arguments];
+    static char name[BH_DOMAIN_NAME_BYTES];
+    snprintf(name, sizeof name, "%s", domain->name);
+    snprintf(words, sizeof words, "%s", domain->arguments);
+    int argc = 0;
+    argv[argc++] = name;
+    char *rest;
+    for (char *word = strtok_r(words, " \t", &rest); word && argc < ARGUMENTS_MAX - 1;
+         word = strtok_r(NULL, " \t", &rest))
+        argv[argc++] = word;
+    argv[argc] = NULL;
+    return argc;
+}
+
+static _Noreturn void start_domain(const struct bh_domain_info *info) {
+    static char *argv[ARGUMENTS_MAX];
+    domain = info;
+    heap_init((void *)info->heap_va, info->heap_bytes);
+    loop_init(64, info->tsc_hz);
+    console_open();
+    control_open();
+    exit(main(split_arguments(argv), argv));
+}
+
+void guest_start(const void *info) {
+    uint64_t magic;
+    memcpy(&magic, info, sizeof magic);
+    if (magic == BH_DOMAIN_MAGIC && main)
+        start_domain(info);
+    if (magic == BH_BOOTINFO_MAGIC && boot_main) {
+        if (guest_heap)
+            heap_init(guest_heap, guest_heap_bytes);
+        boot_main(info);
+    }
+    __builtin_trap(); /* started as something that this program is not */
+}
