@@ -11,6 +11,7 @@ carriage returns left out. wait_for() searches on from where the last one ended.
 kills the emulator; it also dies with the process that started it, whatever happens to that one.
 """
 
+import codecs
 import ctypes
 import json
 import os
@@ -124,7 +125,86 @@ class QMP:
         self.socket.close()
 
 
-class VM:
+class Console:
+    """What a machine says and is told on its serial port: two file descriptors and a log."""
+
+    def __init__(self, folder, tee=None):
+        self.folder = folder
+        self.tee = tee
+        self.text = ""
+        self.cursor = 0
+        self.said = threading.Condition()
+        os.makedirs(folder, exist_ok=True)
+
+    def attach(self, listen, speak):
+        self.speak = speak
+        self.started = time.monotonic()
+        self.listener = threading.Thread(target=self._listen, args=(listen,), daemon=True)
+        self.listener.start()
+
+    def _listen(self, pipe):
+        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        with open(os.path.join(self.folder, "serial.log"), "wb", buffering=0) as log:
+            while data := self._read(pipe):
+                log.write(data)
+                if self.tee:
+                    self.tee(data)
+                with self.said:
+                    self.text += decode(data).replace("\r", "")
+                    self.said.notify_all()
+        with self.said:
+            self.said.notify_all()
+
+    @staticmethod
+    def _read(pipe):
+        try:
+            return os.read(pipe, 65536)
+        except OSError:  # the machine went off without closing it
+            return b""
+
+    def tail(self, lines=25):
+        return "\n".join(self.text.splitlines()[-lines:])
+
+    def wait_for(self, pattern, timeout=30, panic_is_fine=False):
+        """The next match of `pattern` (multi-line) on the console. Raises VMTimeout, VMExited, or
+        VMPanic when hv panics first."""
+        wanted = re.compile(pattern, re.M)
+        deadline = time.monotonic() + timeout
+        with self.said:
+            while True:
+                found = wanted.search(self.text, self.cursor)
+                if found:
+                    self.cursor = found.end()
+                    return found
+                panic = None if panic_is_fine else PANIC.search(self.text, self.cursor)
+                if panic:
+                    raise VMPanic(f"{panic.group()}\n{self.tail()}")
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise VMTimeout(f"no {pattern!r} within {timeout} s; the console's end:\n{self.tail()}")
+                if not self.listener.is_alive():
+                    raise VMExited(f"stopped before {pattern!r}; the console's end:\n{self.tail()}")
+                self.said.wait(min(left, 0.5))
+
+    def send_bytes(self, data):
+        try:
+            while data:
+                data = data[os.write(self.speak, data):]
+        except OSError as error:
+            raise VMExited("the console is closed") from error
+
+    def send(self, line):
+        self.send_bytes(line.encode() + b"\n")
+
+    def json(self, command, timeout=20):
+        """The reply to a host-console command, as its one RFC 7464 record."""
+        with self.said:
+            self.cursor = len(self.text)
+        self.send(f"{command} --json")
+        return json.loads(self.wait_for(r"\x1e([^\x1e\n]*)\n", timeout).group(1))
+
+
+class VM(Console):
     def __init__(self, folder, *, image=None, kernel=None, module=None, cmdline="", firmware="bios",
                  mem="2G", smp=1, cpu="max,la57=off", machine="q35", icount=False, disks=(),
                  image_options="snapshot=on", block_device="virtio-blk-pci,disable-legacy=on",
@@ -137,8 +217,7 @@ class VM:
         block_device, net_device: the device models. extra: more arguments.
         qmp: a further control socket, for others. reboot: let the machine reset itself.
         tee: called with every piece of bytes that the serial console says."""
-        self.folder = folder
-        os.makedirs(folder, exist_ok=True)
+        super().__init__(folder, tee)
         self.sockets = tempfile.mkdtemp(prefix="bulkhead-")  # socket paths have to be short
         self.command = [QEMU, "-machine", f"{machine},accel=tcg", "-cpu", cpu, "-m", str(mem),
                         "-smp", str(smp), "-nodefaults", "-display", "none", "-no-user-config",
@@ -167,10 +246,6 @@ class VM:
             backend = netdev or ",".join(["user", *(f"hostfwd={rule}" for rule in forwards)])
             self.command += ["-netdev", f"{backend},id=net0", "-device", f"{net_device},netdev=net0"]
         self.command += list(extra)
-        self.tee = tee
-        self.text = ""
-        self.cursor = 0
-        self.said = threading.Condition()
         self.process = None
         self.qmp = None
 
@@ -187,9 +262,7 @@ class VM:
             errors.flush()
             self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stderr=errors,
                                             stdout=subprocess.PIPE, preexec_fn=die_with_parent)
-        self.started = time.monotonic()
-        self.listener = threading.Thread(target=self._listen, daemon=True)
-        self.listener.start()
+        self.attach(self.process.stdout.fileno(), self.process.stdin.fileno())
         try:
             self.qmp = QMP(f"{self.sockets}/qmp", self.alive)
         except VMError as error:
@@ -197,66 +270,12 @@ class VM:
             raise VMExited(f"{error}; {log} says:\n{self.last_errors()}") from None
         return self
 
-    def _listen(self):
-        pipe = self.process.stdout.fileno()
-        with open(os.path.join(self.folder, "serial.log"), "wb", buffering=0) as log:
-            while data := os.read(pipe, 65536):
-                log.write(data)
-                if self.tee:
-                    self.tee(data)
-                with self.said:
-                    self.text += data.decode("utf-8", "replace").replace("\r", "")
-                    self.said.notify_all()
-        with self.said:
-            self.said.notify_all()
-
     def last_errors(self):
         with open(os.path.join(self.folder, "qemu.log"), errors="replace") as log:
             return "".join(log.readlines()[1:][-10:])
 
     def alive(self):
         return self.process is not None and self.process.poll() is None
-
-    def tail(self, lines=25):
-        return "\n".join(self.text.splitlines()[-lines:])
-
-    def wait_for(self, pattern, timeout=30, panic_is_fine=False):
-        """The next match of `pattern` (multi-line) on the console. Raises VMTimeout, VMExited, or
-        VMPanic when hv panics first."""
-        wanted = re.compile(pattern, re.M)
-        deadline = time.monotonic() + timeout
-        with self.said:
-            while True:
-                found = wanted.search(self.text, self.cursor)
-                if found:
-                    self.cursor = found.end()
-                    return found
-                panic = None if panic_is_fine else PANIC.search(self.text, self.cursor)
-                if panic:
-                    raise VMPanic(f"{panic.group()}\n{self.tail()}")
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise VMTimeout(f"no {pattern!r} within {timeout} s; the console's end:\n{self.tail()}")
-                if not self.listener.is_alive():
-                    raise VMExited(f"stopped before {pattern!r}; the console's end:\n{self.tail()}")
-                self.said.wait(min(left, 0.5))
-
-    def send_bytes(self, data):
-        try:
-            self.process.stdin.write(data)
-            self.process.stdin.flush()
-        except OSError as error:
-            raise VMExited("the console is closed") from error
-
-    def send(self, line):
-        self.send_bytes(line.encode() + b"\n")
-
-    def json(self, command, timeout=20):
-        """The reply to a host-console command, as its one RFC 7464 record."""
-        with self.said:
-            self.cursor = len(self.text)
-        self.send(f"{command} --json")
-        return json.loads(self.wait_for(r"\x1e([^\x1e\n]*)\n", timeout).group(1))
 
     def hmp(self, line):
         """A command of the emulator's human monitor: `info tlb`, `pmemsave ...`."""
