@@ -69,11 +69,15 @@ def test_boot_archive(ctx):
     build = fake_build(ctx)
     ctx.write("g/a.xml", DEFINITION.format("a", 5))
     ctx.write("g/broken.xml", "<domain>")
+    ctx.write("g/disk.xml", "<domain><name>d</name><devices><disk><source volume='archive:o.bin'/></disk>"
+              "</devices></domain>")
+    ctx.write("build/guestlib/examples/o/o.bin", b"o")
+    ctx.write("build/guestlib/examples/o/unnamed.bin", b"u")
     files = archive.boot_files(build, ctx.path("g"))
-    expect_equal(sorted(files), ["a.xml", "broken.xml", "k.bin", "mgmt.bin"], "files")
+    expect_equal(sorted(files), ["a.xml", "broken.xml", "disk.xml", "k.bin", "mgmt.bin", "o.bin"], "files")
     ctx.write("g/k.bin", b"mine")
     expect_equal(archive.boot_files(build, ctx.path("g"))["k.bin"], b"mine", "the folder's own k.bin")
-    expect_equal(front.guest_addresses(ctx.path("g")), {"a": "10.0.2.5"}, "addresses")
+    expect_equal(front.guest_addresses(ctx.path("g")), {"a": "10.0.2.5", "d": None}, "addresses")
 
 
 def test_image(ctx):
@@ -108,6 +112,21 @@ def test_warm_setup(ctx):
     status, said = dev(ctx, "setup", PATH=f"{ctx.path('bin')}:{os.environ['PATH']}")
     expect_equal(status, 0, said)
     expect("[" not in said, f"no step was taken: {said}")
+
+
+def test_setup_fails(ctx):
+    """Offline, no room, another processor: what is wrong, what to do, status 6."""
+    def broken(told, tool, script):
+        path = ctx.write(f"{tool}/{tool}", "#!/bin/sh\n" + script)
+        os.chmod(path, 0o755)
+        status, said = dev(ctx, "setup", BULKHEAD_DEPS=ctx.path(f"deps-{tool}"),
+                           PATH=f"{ctx.path(tool)}:{os.environ['PATH']}")
+        expect_equal(status, 6, said)
+        expect(told in said, f"it says {told!r}: {said}")
+
+    broken("is this machine online?", "apt-get", "echo Temporary failure resolving >&2; exit 100\n")
+    broken("no room for third-party sources", "df", "echo Filesystem; echo x 1000 1000 1000 100% /\n")
+    broken("this machine is riscv64", "uname", "echo riscv64\n")
 
 
 @manual

@@ -50,7 +50,8 @@ def named_files(definition):
     except ElementTree.ParseError:
         return []
     names = [element.text for tag in ("kernel", "initrd") for element in root.iter(tag)]
-    names += [element.get("file") for element in root.iter("source")]
+    volumes = [element.get("volume", "") for element in root.iter("source")]
+    names += [volume[len("archive:"):] for volume in volumes if volume.startswith("archive:")]
     return [name.strip() for name in names if name and name.strip()]
 
 
