@@ -179,7 +179,7 @@ enum bh_hypercall {
     BH_HC_IRQ_ATTACH = 25,
 
     /* SYSTEM(slot system, enum bh_system, argument) -> value
-     * Rights and statuses: see bh_system. Bound: constant. */
+     * Rights: the operation's, see bh_system. Statuses: OK, BAD_ARG, NOT_READY. Bound: constant. */
     BH_HC_SYSTEM = 26,
 
     BH_HC_COUNT = 27,
