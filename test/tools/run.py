@@ -1,7 +1,7 @@
 """./dev run: start the image in an emulator, on this terminal or headless.
 
 Exit status: 0 clean power-off, 2 usage or definition, 3 timeout, 4 hv panic, 5 emulator failed,
-6 set-up failed. Leaving by Ctrl-A X or a signal gives 130.
+6 set-up failed. Ctrl-A X, or a signal that no power-off follows, gives 130.
 """
 
 import argparse
@@ -25,9 +25,11 @@ import image
 import vm
 
 EXIT_OFF, EXIT_USAGE, EXIT_TIMEOUT, EXIT_PANIC, EXIT_QEMU, EXIT_SETUP, EXIT_LEFT = 0, 2, 3, 4, 5, 6, 130
-# What mgmt says about a definition that it refuses.
-REFUSED = re.compile(r"^mgmt: \S+\.xml(:\d+)?: ", re.M)
+# What mgmt says about a definition that it refuses, and when it has been through all of them.
+REFUSED = re.compile(r"^mgmt: .*\.xml:\d+: ", re.M)
+READY = re.compile(r"^mgmt: ready", re.M)
 CTRL_A = b"\x01"
+POWEROFF_SECONDS = 10
 
 
 class Parser(argparse.ArgumentParser):
@@ -200,11 +202,23 @@ def watch(url, say, started, stop):
         return
 
 
-def converse(machine, terminal, options, left):
-    """Carry bytes until the machine is off, panics, times out, or the person leaves."""
+def say_to(machine, data):
+    try:
+        machine.send_bytes(data)
+    except vm.VMExited:
+        pass  # it went off just now; the caller will notice
+
+
+def converse(machine, terminal, options, told_to_end):
+    """Carry bytes until the machine is off, panics, times out, or the person leaves. Told to end by a
+    signal, it asks the host to power off and gives it some seconds."""
     ready = terminal.raw
+    give_up = float("inf")
     while machine.alive():
-        if left.is_set():
+        if told_to_end.is_set() and give_up == float("inf"):
+            give_up = time.monotonic() + POWEROFF_SECONDS
+            say_to(machine, b"\x1d\npoweroff\n")  # Ctrl-]: not to a guest
+        if time.monotonic() > give_up:
             return EXIT_LEFT, "dev: left; the machine was switched off hard"
         if vm.PANIC.search(machine.text):
             time.sleep(1.5)  # let it finish its report
@@ -212,26 +226,24 @@ def converse(machine, terminal, options, left):
         if options.timeout and time.monotonic() - machine.started > options.timeout:
             return EXIT_TIMEOUT, f"dev: still running after {options.timeout:g} s"
         # A script's commands wait for the console that is to read them; a person can see it.
-        ready = ready or "\nmgmt: ready" in machine.text
+        ready = ready or READY.search(machine.text)
         if terminal.input is None or not ready:
             time.sleep(0.05)
         elif select.select([terminal.input], [], [], 0.1)[0]:
             typed, leave = terminal.keys()
             if leave:
-                left.set()
+                give_up = 0
             elif typed:
-                try:
-                    machine.send_bytes(typed)
-                except vm.VMExited:
-                    pass
+                say_to(machine, typed)
     try:
         machine.wait_exit()
     except vm.VMError as error:
         return EXIT_QEMU, f"dev: {error}"
     if vm.PANIC.search(machine.text):
         return EXIT_PANIC, "dev: hv panicked"
+    started = READY.search(machine.text)
     refused = REFUSED.search(machine.text)
-    if refused:
+    if started and refused and refused.start() < started.start():
         return EXIT_USAGE, "dev: powered off; a definition was refused, see above"
     return EXIT_OFF, "dev: powered off"
 
@@ -243,9 +255,9 @@ def run(options):
     image.make(options.build, disk, archive.boot_archive(options.build, options.guests),
                image.webd_content(), options.cmdline)
 
-    left, stop = threading.Event(), threading.Event()
+    told_to_end, stop = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: left.set())
+        signal.signal(number, lambda *_: told_to_end.set())
     terminal = Terminal(not options.headless)
     machine = vm.VM(folder, image=disk, firmware=options.firmware, mem=options.mem, smp=options.smp,
                     disks=[f"file={path},format={'qcow2' if path.endswith('.qcow2') else 'raw'}"
@@ -268,7 +280,7 @@ def run(options):
                 for url in urls:
                     threading.Thread(target=watch, args=(url, terminal.say, machine.started, stop),
                                      daemon=True).start()
-                status, last = converse(machine, terminal, options, left)
+                status, last = converse(machine, terminal, options, told_to_end)
         finally:
             stop.set()
     lock.close()
