@@ -140,7 +140,8 @@ enum bh_hypercall {
 
     /* CTX_RESUME(ref context)
      * Lets a stopped Context run (again). Rights: CONTEXT_CONTROL.
-     * Statuses: OK, NOT_READY (no Space, CapTable or Cpu). Bound: constant. */
+     * Statuses: OK, NOT_READY (no Space, CapTable or Cpu; RIP not below BH_USER_VA_END).
+     * Bound: constant. */
     BH_HC_CTX_RESUME = 19,
 
     /* CTX_SUSPEND(ref context)

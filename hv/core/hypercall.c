@@ -354,6 +354,9 @@ static struct result do_ctx_resume(struct write_held held, struct context *calle
         return answer(status);
     if (context->space.type == BH_TYPE_NONE || context->table.type == BH_TYPE_NONE || !context->cpu)
         return answer(BH_NOT_READY);
+    /* It may have faulted on a jump there, and returning to a non-canonical RIP faults in ring 0. */
+    if (arch_get_register(context, BH_REG_RIP) >= BH_USER_VA_END)
+        return answer(BH_NOT_READY);
     context_unblock(context, BLOCK_STOPPED | BLOCK_FAULT);
     return answer(BH_OK);
 }

@@ -258,6 +258,18 @@ __attribute__((naked)) static void looks_for_marks(uint64_t argument) {
                      "mov %rax, %rdi\n\tud2");
 }
 
+/* Faults with a RIP that hv must not return to, whatever its creator says. */
+static bool resume_is_checked(void) {
+    struct child child = child_make(0);
+    child_start(child, jumps, 0x8000000000000000ull);
+    bool good = child_ended(child, boot->tsc_hz);
+    enum bh_status status = hc_ctx_resume(child_cap(child, CHILD_CONTEXT));
+    /* A processor that checks the target before the jump leaves RIP at the jump: it faults again. */
+    good = good && (status == BH_NOT_READY || (status == BH_OK && ended_with(child, VECTOR_GP)));
+    child_destroy(child);
+    return good;
+}
+
 static uint64_t *const shared_word = (uint64_t *)CHILD_SCRATCH_VA;
 
 /* Holds a pattern in XMM and general registers across a million instructions of others. */
@@ -289,6 +301,8 @@ static void register_claims(void) {
     check("reg.fpu_is_private", exited_with(first, 79) && exited_with(second, 79));
     child_destroy(second);
     child_destroy(first);
+
+    check("reg.resume_is_checked", resume_is_checked());
 
     first = child_make(0);
     bh_ref context = child_cap(first, CHILD_CONTEXT);
