@@ -2,11 +2,14 @@
 
 import os
 import subprocess
+import sys
+import time
 
 import archive
 import image
 import run as front
-from harness import expect, expect_equal, limit, manual
+import vm
+from harness import expect, expect_equal, limit, manual, slow
 
 DEFINITION = "<domain><name>{}</name><os><kernel>k.bin</kernel></os><devices><interface>" \
     "<ip address='10.0.2.{}'/></interface></devices></domain>"
@@ -14,7 +17,7 @@ DEFINITION = "<domain><name>{}</name><os><kernel>k.bin</kernel></os><devices><in
 
 def dev(ctx, *arguments, **environment):
     done = subprocess.run([os.path.join(ctx.root, "dev"), *arguments], capture_output=True, text=True,
-                          env=dict(os.environ, **environment), timeout=100)
+                          env=dict(os.environ, **environment), timeout=850)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -127,6 +130,49 @@ def test_setup_fails(ctx):
     broken("is this machine online?", "apt-get", "echo Temporary failure resolving >&2; exit 100\n")
     broken("no room for third-party sources", "df", "echo Filesystem; echo x 1000 1000 1000 100% /\n")
     broken("this machine is riscv64", "uname", "echo riscv64\n")
+
+
+def test_emulator_dies_with_its_test(ctx):
+    """However the process that started an emulator ends, the emulator ends too."""
+    script = "import os, vm; m = vm.VM(os.environ['FOLDER'], net=False).start(); " \
+        "print(m.process.pid, flush=True); m.wait_exit(100)"
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True,
+                             env=dict(os.environ, FOLDER=ctx.path("vm"), PYTHONPATH=f"{ctx.root}/test/tools"))
+    emulator = int(child.stdout.readline())
+    expect(os.path.exists(f"/proc/{emulator}"), "the emulator runs")
+    child.kill()
+    child.wait()
+    deadline = time.monotonic() + 10
+    while os.path.exists(f"/proc/{emulator}") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    expect(not os.path.exists(f"/proc/{emulator}"), "the emulator has ended")
+
+
+def test_console(ctx):
+    """The control socket, an emulator that cannot start, a machine that says nothing."""
+    with vm.VM(ctx.path("vm"), net=False) as machine:
+        expect("status" in machine.qmp("query-status"), "QMP answers")
+        expect("CR3" in machine.hmp("info registers"), "the monitor answers")
+        try:
+            machine.wait_for("never", timeout=0.5)
+            expect(False, "wait_for gives up")
+        except vm.VMTimeout:
+            pass
+        machine.qmp("quit")
+        expect_equal(machine.wait_exit(), "host-qmp-quit", "reason")
+    try:
+        with vm.VM(ctx.path("bad"), image=ctx.path("none"), net=False):
+            expect(False, "an emulator without its disk does not start")
+    except vm.VMExited as error:
+        expect("none" in str(error), f"it says which file: {error}")
+
+
+@slow
+@limit(900)
+def test_lint(ctx):
+    """Layout, cppcheck, clang-tidy, shellcheck; and the tree builds with clang."""
+    status, said = dev(ctx, "lint")
+    expect_equal(status, 0, said)
 
 
 @manual
