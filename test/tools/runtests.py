@@ -79,7 +79,7 @@ def selected(tests, names, fast):
     def named(test):
         last = test.name.replace("/", ".").split(".")[-1]
         exact = test.name in names or last in names
-        return exact or not test.manual and any(
+        return exact or not test.manual and not (fast and test.slow) and any(
             test.name.startswith((n + ".", n + "/")) or fnmatch.fnmatch(test.name, n) for n in names)
     if names:
         return [test for test in tests if named(test)]
