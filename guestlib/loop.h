@@ -1,5 +1,5 @@
-/* The event loop of a unikernel: handlers on Event bits, timers, and nothing else. Single-threaded; a
- * handler runs to its end. mgmt and the VMM run on it too. */
+/* The event loop of a unikernel: handlers on Event bits, timers, and nothing else. Single-threaded;
+ * a handler runs to its end. mgmt and the VMM run on it too. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,7 +11,8 @@ typedef void (*loop_handler)(void *context);
 
 #define LOOP_BITS_MAX 4096u
 
-/* Call once. bits: 64 or 4,096, as the Event bound to this Context has. tsc_hz: see domain or boot info. */
+/* Call once. bits: 64 or 4,096, as the Event bound to this Context has. tsc_hz: see domain or boot
+ * info. */
 void loop_init(unsigned bits, uint64_t tsc_hz);
 
 /* handler(context) runs whenever `bit` was set. One handler a bit; NULL takes it away. */
@@ -28,11 +29,13 @@ struct loop_timer {
     struct loop_timer *next;
     bool set;
 };
-void loop_timer_set(struct loop_timer *timer, uint64_t deadline_ns, loop_handler handler, void *context);
+void loop_timer_set(struct loop_timer *timer, uint64_t deadline_ns, loop_handler handler,
+                    void *context);
 void loop_timer_cancel(struct loop_timer *timer);
 
-/* Work to run once in this turn of the loop after all events (for example: flush what was queued, serve the
- * next client of a round robin). While work is posted the loop polls instead of sleeping. */
+/* Work to run once in this turn of the loop after all events (for example: flush what was queued,
+ * serve the next client of a round robin). While work is posted the loop polls instead of sleeping.
+ */
 struct loop_work {
     loop_handler handler;
     void *context;

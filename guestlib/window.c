@@ -48,6 +48,16 @@ void window_give(struct window *window, uint32_t chain) {
     }
 }
 
+uint32_t window_append(struct window *window, uint32_t chain, uint32_t tail) {
+    if (chain == WINDOW_NONE)
+        return tail;
+    uint32_t last = chain;
+    while (window->chunks[last].next != WINDOW_NONE)
+        last = window->chunks[last].next;
+    window->chunks[last].next = tail;
+    return chain;
+}
+
 unsigned window_segments(const struct window *window, uint32_t chain, struct bh_segment *segments) {
     unsigned count = 0;
     for (; chain != WINDOW_NONE; chain = window->chunks[chain].next) {
@@ -60,14 +70,13 @@ unsigned window_segments(const struct window *window, uint32_t chain, struct bh_
     return count;
 }
 
-/* The memory at `at` in the chain and how much of it is contiguous there. */
+/* The memory at `at` in the chain and how much of it is contiguous there: 1 and up. */
 static uint8_t *find(const struct window *window, uint32_t chain, size_t at, size_t *contiguous) {
-    while (at >= window->chunk_bytes) {
-        at -= window->chunk_bytes;
+    while (at >= window->chunks[chain].bytes) {
+        at -= window->chunks[chain].bytes;
         chain = window->chunks[chain].next;
         assert(chain != WINDOW_NONE);
     }
-    assert(at <= window->chunks[chain].bytes);
     *contiguous = window->chunks[chain].bytes - at;
     return window->base + (uint64_t)chain * window->chunk_bytes + at;
 }
@@ -80,7 +89,6 @@ void window_write(struct window *window, uint32_t chain, size_t at, const void *
         uint8_t *to = find(window, chain, at, &piece);
         if (piece > bytes)
             piece = bytes;
-        assert(piece > 0);
         memcpy(to, source, piece);
         source += piece;
         at += piece;
@@ -95,7 +103,6 @@ void window_read(const struct window *window, uint32_t chain, size_t at, void *t
         const uint8_t *from = find(window, chain, at, &piece);
         if (piece > bytes)
             piece = bytes;
-        assert(piece > 0);
         memcpy(target, from, piece);
         target += piece;
         at += piece;

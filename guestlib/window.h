@@ -32,6 +32,9 @@ uint32_t window_take(struct window *window, size_t bytes);
 /* Gives a chain back; WINDOW_NONE is allowed. */
 void window_give(struct window *window, uint32_t chain);
 
+/* Makes one chain of two; `chain` may be WINDOW_NONE. */
+uint32_t window_append(struct window *window, uint32_t chain, uint32_t tail);
+
 /* The chain as segments; returns their number. There must be room: chunks <= BH_QUEUE_SEGMENTS_MAX.
  */
 unsigned window_segments(const struct window *window, uint32_t chain, struct bh_segment *segments);
