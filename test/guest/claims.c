@@ -245,8 +245,7 @@ static void leaves_marks(uint64_t marker) {
 
 /* Entered with fresh registers: everything but RDI, RSP, RIP must be zero, the FPU in its initial
  * state. */
-__attribute__((naked)) static void looks_for_marks(uint64_t argument) {
-    (void)argument;
+__attribute__((naked)) static void looks_for_marks(uint64_t argument __attribute__((unused))) {
     __asm__ volatile("or %rbx, %rax\n\tor %rcx, %rax\n\tor %rdx, %rax\n\tor %rsi, %rax\n\t"
                      "or %rbp, %rax\n\tor %r8, %rax\n\tor %r9, %rax\n\tor %r10, %rax\n\t"
                      "or %r11, %rax\n\tor %r12, %rax\n\tor %r13, %rax\n\tor %r14, %rax\n\t"
