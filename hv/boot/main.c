@@ -1,0 +1,57 @@
+/* The order of boot. */
+#include "hv/boot/boot.h"
+
+_Noreturn void boot_main(uint64_t protocol, uint64_t information, uint64_t tsc);
+
+static struct boot boot;
+
+static void log_features(void) {
+    static const struct {
+        const char *name;
+        const bool *present;
+    } list[] = {{"SMEP", &features.smep},   {"SMAP", &features.smap},
+                {"UMIP", &features.umip},   {"x2APIC", &features.x2apic},
+                {"XSAVE", &features.xsave}, {"TSC deadline", &features.tsc_deadline}};
+    log_print("hv: processor:");
+    for (unsigned i = 0; i < sizeof(list) / sizeof(list[0]); i++)
+        log_print(" %s%s,", *list[i].present ? "" : "no ", list[i].name);
+    log_print(" %u physical address bits\n", features.physical_bits);
+}
+
+static void log_build(void) {
+    log_print("hv: Bulkhead, build ");
+    for (unsigned i = 0; i < BUILD_ID_BYTES; i++)
+        log_print("%02x", build_id[i]);
+    log_print("\n");
+}
+
+_Noreturn void boot_main(uint64_t protocol, uint64_t information, uint64_t tsc) {
+    boot.tsc_at_start = tsc;
+    serial_init();
+    log_init();
+    log_build();
+    cpu_traps_init(&boot_cpu);
+    cpu_init(&boot_cpu);
+    tables_init();
+    log_features();
+
+    if (protocol == MULTIBOOT2_MAGIC)
+        multiboot2_read(&boot.loader, information);
+    else if (protocol == PVH_MAGIC)
+        pvh_read(&boot.loader, information);
+    else
+        panic("hv was started neither by Multiboot2 nor by PVH (EAX = %lx)", protocol);
+
+    lapic_init();
+    acpi_read(&boot.acpi, boot.loader.rsdp);
+    boot.tsc_hz = clock_init();
+    memory_divide(&boot.memory, &boot.loader, &boot.acpi);
+    log_print("hv: TSC %lu kHz; %u interrupt pins; ECAM at %lx\n", boot.tsc_hz / 1000,
+              ioapic_gsi_count(), boot.acpi.ecam_base);
+    log_print("hv: no IOMMU%s: a device can reach all memory; every claim that depends on an "
+              "IOMMU is void\n",
+              boot.acpi.iommu ? " in use, although there is one" : "");
+    init_domain_start(&boot);
+    log_print("hv: init starts %lu us after hv\n", (arch_now() - tsc) / (boot.tsc_hz / 1000000));
+    paging_leave_boot();
+}

@@ -1,0 +1,142 @@
+/* Divides physical memory, once: object memory, frame memory, device memory, and what nobody gets.
+ */
+#include "hv/boot/boot.h"
+
+enum { OBJECT_FRACTION = 32 };
+#define MIB (1ul << 20)
+#define OBJECT_BYTES_MIN (8 * MIB)
+#define OBJECT_BYTES_MAX (32ull << 30) /* tables.c: OBJECT_TABLES */
+#define OBJECT_ALIGNMENT (2 * MIB)     /* mapped by large pages */
+#define LOW_MEMORY_END (1 * MIB)       /* firmware data, VGA, later the processors' start page */
+#define MSI_RANGE 0xfee00000ull        /* SDM 3A, 10.11.1: a write here is an interrupt */
+#define MSI_RANGE_END 0xfef00000ull
+
+static uint64_t page_down(uint64_t address) {
+    return address & ~(PAGE_BYTES - 1);
+}
+
+static bool is_ram(uint32_t type) {
+    return type == MAP_RAM || type == MAP_ACPI || type == MAP_ACPI_NVS || type == MAP_UNUSABLE;
+}
+
+/* Only whole pages of RAM that nothing else claims. */
+static void find_ram(struct memory *memory, const struct loader *loader) {
+    for (uint32_t i = 0; i < loader->map_count; i++) {
+        const struct map_entry *entry = &loader->map[i];
+        if (entry->type != MAP_RAM)
+            continue;
+        memory->ram_bytes += entry->bytes;
+        ranges_add(&memory->frames, align_up(entry->base, PAGE_BYTES),
+                   page_down(entry->base + entry->bytes));
+    }
+    for (uint32_t i = 0; i < loader->map_count; i++) {
+        const struct map_entry *entry = &loader->map[i];
+        if (entry->type != MAP_RAM)
+            ranges_subtract(&memory->frames, page_down(entry->base),
+                            align_up(entry->base + entry->bytes, PAGE_BYTES));
+    }
+}
+
+/* Every address that is not RAM and does not steer the processor's own interrupts or the IOMMUs. */
+static void find_devices(struct memory *memory, const struct loader *loader,
+                         const struct acpi *acpi) {
+    ranges_add(&memory->devices, 0, 1ull << features.physical_bits);
+    for (uint32_t i = 0; i < loader->map_count; i++) {
+        const struct map_entry *entry = &loader->map[i];
+        if (is_ram(entry->type))
+            ranges_subtract(&memory->devices, page_down(entry->base),
+                            align_up(entry->base + entry->bytes, PAGE_BYTES));
+    }
+    for (uint32_t i = 0; i < acpi->kept.count; i++)
+        ranges_subtract(&memory->devices, page_down(acpi->kept.at[i].base),
+                        align_up(acpi->kept.at[i].end, PAGE_BYTES));
+    ranges_subtract(&memory->devices, lapic_base(), lapic_base() + PAGE_BYTES);
+    ranges_subtract(&memory->devices, MSI_RANGE, MSI_RANGE_END);
+}
+
+/* What follows `name` in the line, or NULL. */
+static const char *find_option(const char *line, const char *name) {
+    for (; *line; line++) {
+        size_t i = 0;
+        while (name[i] && line[i] == name[i])
+            i++;
+        if (!name[i])
+            return line + i;
+    }
+    return NULL;
+}
+
+/* object_memory=NUMBER[K|M|G] on the command line; 0: not there. */
+static uint64_t object_memory_option(const char *line) {
+    const char *at = find_option(line, "object_memory=");
+    uint64_t value = 0;
+    if (!at)
+        return 0;
+    for (; *at >= '0' && *at <= '9' && value < OBJECT_BYTES_MAX; at++)
+        value = value * 10 + (uint64_t)(*at - '0');
+    unsigned shift = *at == 'K' ? 10 : *at == 'M' ? 20 : *at == 'G' ? 30 : 0;
+    return min_u64(value, OBJECT_BYTES_MAX) << shift;
+}
+
+/* The highest place below `limit`. */
+static bool place_objects(struct memory *memory, uint64_t bytes, uint64_t limit) {
+    for (uint32_t i = memory->frames.count; i-- > 0;) {
+        const struct range *range = &memory->frames.at[i];
+        uint64_t end = min_u64(range->end, limit) & ~(OBJECT_ALIGNMENT - 1);
+        if (end < bytes || end - bytes < range->base)
+            continue;
+        memory->objects = (struct range){end - bytes, end};
+        ranges_subtract(&memory->frames, end - bytes, end);
+        return true;
+    }
+    return false;
+}
+
+void memory_divide(struct memory *memory, const struct loader *loader, const struct acpi *acpi) {
+    find_ram(memory, loader);
+    find_devices(memory, loader, acpi);
+    ranges_subtract(&memory->frames, 0, LOW_MEMORY_END);
+    ranges_subtract(&memory->frames, HV_LOAD, image_address(image_end).raw);
+    for (uint32_t i = 0; i < loader->module_count; i++) {
+        const struct module *module = &loader->module[i];
+        ranges_subtract(&memory->frames, module->base,
+                        align_up(module->base + module->bytes, PAGE_BYTES));
+    }
+
+    uint64_t bytes = object_memory_option(loader->command_line);
+    if (!bytes)
+        bytes = memory->ram_bytes / OBJECT_FRACTION;
+    if (bytes < OBJECT_BYTES_MIN)
+        bytes = OBJECT_BYTES_MIN;
+    bytes = align_up(min_u64(bytes, OBJECT_BYTES_MAX), OBJECT_ALIGNMENT);
+    if (!place_objects(memory, bytes, IDENTITY_LIMIT) &&
+        !place_objects(memory, bytes, OBJECT_LIMIT))
+        panic("no %lu MiB of contiguous RAM for object memory, of %lu MiB; set object_memory= on "
+              "hv's command line, or add RAM",
+              bytes / MIB, memory->ram_bytes / MIB);
+    tables_map_objects(&memory->objects);
+    log_print("hv: memory: %lu MiB of RAM; object memory %lu MiB at %lx; hv %lu KiB\n",
+              memory->ram_bytes / MIB, bytes / MIB, memory->objects.base,
+              (uint64_t)(image_end - image_start) / 1024);
+}
+
+struct pa memory_take_frames(struct memory *memory, uint64_t pages) {
+    for (uint32_t i = memory->frames.count; i-- > 0;) {
+        struct range range = memory->frames.at[i];
+        if ((range.end - range.base) / PAGE_BYTES < pages)
+            continue;
+        uint64_t base = range.end - pages * PAGE_BYTES;
+        ranges_subtract(&memory->frames, base, range.end);
+        return (struct pa){base};
+    }
+    panic("no %lu contiguous pages of RAM for init; add RAM", pages);
+}
+
+/* Zeroed. What is taken is pushed up from the start; the rest becomes init's Untyped. */
+void *memory_take_objects(struct memory *memory, uint64_t bytes, uint64_t alignment) {
+    uint64_t base = align_up(memory->objects.base, alignment);
+    if (bytes > memory->objects.end - base)
+        panic("object memory is too small for init; raise object_memory=");
+    memory->objects.base = base + bytes;
+    return __builtin_memset(arch_object_pointer((struct pa){base}), 0, bytes);
+}

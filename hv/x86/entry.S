@@ -1,0 +1,172 @@
+/* All ways into hv and out of it.
+ *
+ * Registers of ring 3 are saved right in the current Context: TSS.RSP0 (CPU_FRAME_END) points behind
+ * its frame. hv then runs on the processor's one stack, from its top, and leaves by entering a
+ * Context or idling: nothing of a visit outlives it.
+ *
+ * GS holds ring 3's base in ring 3 and struct cpu in ring 0. Ring 0 is interrupted only while it
+ * idles (interrupts are off everywhere else); an exception, NMI or machine check in ring 0 is fatal
+ * and its handling relies on neither GS nor the stack. */
+#include "hv/x86/layout.h"
+#include "hv/x86/regs.h"
+
+.macro save_registers
+    pushq %rax
+    pushq %rcx
+    pushq %rdx
+    pushq %rbx
+    pushq %rbp
+    pushq %rsi
+    pushq %rdi
+    pushq %r8
+    pushq %r9
+    pushq %r10
+    pushq %r11
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+.endm
+
+.macro restore_registers
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %r11
+    popq %r10
+    popq %r9
+    popq %r8
+    popq %rdi
+    popq %rsi
+    popq %rbp
+    popq %rbx
+    popq %rdx
+    popq %rcx
+    popq %rax
+.endm
+
+    .text
+
+/* SYSCALL: RCX = RIP, R11 = RFLAGS, RSP still ring 3's. IA32_FMASK has cleared IF, DF, TF, AC and
+ * the rest. What an interrupt would have pushed is pushed by hand. */
+    .globl syscall_entry
+syscall_entry:
+    swapgs
+    movq %rsp, %gs:CPU_SCRATCH
+    movq %gs:CPU_FRAME_END, %rsp
+    pushq $SELECTOR_USER_DATA
+    pushq %gs:CPU_SCRATCH
+    pushq %r11
+    pushq $SELECTOR_USER_CODE
+    pushq %rcx
+    pushq $0
+    pushq $VECTOR_SYSCALL
+    save_registers
+    movq %rsp, %rdi
+    movq %rax, %rsi
+    movq %gs:CPU_STACK_TOP, %rsp
+    incq %gs:CPU_RING_SWITCHES
+    call hypercall
+
+leave:
+    cmpb $0, %gs:CPU_RESCHEDULE
+    jne leave_to_another
+enter_current:
+    movq %gs:CPU_CURRENT, %rsp
+    restore_registers
+    cmpl $VECTOR_SYSCALL, (%rsp)
+    jne 1f
+    /* RIP is canonical: it lies behind a SYSCALL below BH_USER_VA_END (a RIP set by CTX_SET makes
+     * the frame one for IRET), so that SYSRET cannot fault in ring 0 with ring 3's RSP. */
+    movq FRAME_RIP - FRAME_VECTOR(%rsp), %rcx
+    movq FRAME_RFLAGS - FRAME_VECTOR(%rsp), %r11
+    movq FRAME_RSP - FRAME_VECTOR(%rsp), %rsp
+    swapgs
+    sysretq
+1:
+    addq $FRAME_RIP - FRAME_VECTOR, %rsp
+    swapgs
+    iretq
+
+/* boot ends here too. */
+    .globl leave_to_another
+leave_to_another:
+    movq %gs:CPU_STACK_TOP, %rsp
+    call cpu_switch
+    testq %rax, %rax
+    jnz enter_current
+1:
+    sti
+    hlt
+    jmp 1b
+
+/* One stub of 16 bytes for each vector. Where the processor pushes no error code a 0 is pushed. */
+    .balign 16
+    .globl vector_stubs
+vector_stubs:
+    .set vector, 0
+    .rept 256
+    .balign 16
+    .if !(vector == VECTOR_DF || (vector >= VECTOR_TS && vector <= VECTOR_PF) || vector == VECTOR_AC || vector == VECTOR_CP || vector == VECTOR_VC || vector == VECTOR_SX)
+    pushq $0
+    .endif
+    pushq $vector
+    .if vector == VECTOR_DB || vector == VECTOR_NMI || vector == VECTOR_DF || vector == VECTOR_MC
+    jmp on_own_stack
+    .else
+    jmp interrupted
+    .endif
+    .set vector, vector + 1
+    .endr
+
+/* Vectors that can come at any instruction, even before SWAPGS, have stacks of their own. From ring
+ * 3: on with them in the Context, as if they had none. */
+on_own_stack:
+    testb $3, FRAME_CS - FRAME_VECTOR(%rsp)
+    jz fatal
+    swapgs
+    movq %rax, %gs:CPU_SCRATCH
+    movq %gs:CPU_FRAME_END, %rax
+    popq FRAME_VECTOR - FRAME_END(%rax)
+    popq FRAME_VECTOR + 8 - FRAME_END(%rax)
+    popq FRAME_RIP - FRAME_END(%rax)
+    popq FRAME_CS - FRAME_END(%rax)
+    popq FRAME_RFLAGS - FRAME_END(%rax)
+    popq FRAME_RSP - FRAME_END(%rax)
+    popq FRAME_RSP + 8 - FRAME_END(%rax)
+    leaq FRAME_VECTOR - FRAME_END(%rax), %rsp
+    movq %gs:CPU_SCRATCH, %rax
+    jmp in_context
+
+interrupted:
+    testb $3, FRAME_CS - FRAME_VECTOR(%rsp)
+    jz from_ring_0
+    swapgs
+in_context:
+    save_registers
+    movq %rsp, %rdi
+    movq %gs:CPU_STACK_TOP, %rsp
+    pushq $RFLAGS_FIXED /* an interrupt leaves ring 3's AC set, which would suspend SMAP */
+    popfq
+    incq %gs:CPU_RING_SWITCHES
+    call trap
+    jmp leave
+
+/* Idling has no state to return to: the stack starts again at its top. */
+from_ring_0:
+    cmpq $VECTOR_EXTERNAL, (%rsp)
+    jb fatal
+    movq (%rsp), %rdi
+    movq %gs:CPU_STACK_TOP, %rsp
+    call idle_interrupt
+    jmp leave_to_another
+
+/* GS may be either's. The frame has the form of struct arch_context. */
+fatal:
+    save_registers
+    movq %rsp, %rdi
+    cld
+    call panic_exception
+
+    .section .note.GNU-stack, "", @progbits

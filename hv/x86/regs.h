@@ -1,0 +1,117 @@
+/* Registers and bits under their names in the vendors' manuals (Intel SDM; AMD APM where it says
+ * so). Plain numbers, because assembly includes this too. */
+#pragma once
+
+/* Control registers: SDM 3A, 2.5. */
+#define CR0_PE (1 << 0)
+#define CR0_MP (1 << 1)
+#define CR0_ET (1 << 4)
+#define CR0_NE (1 << 5)
+#define CR0_WP (1 << 16)
+#define CR0_PG 0x80000000
+#define CR4_PAE (1 << 5)
+#define CR4_MCE (1 << 6)
+#define CR4_PGE (1 << 7)
+#define CR4_OSFXSR (1 << 9)
+#define CR4_OSXMMEXCPT (1 << 10)
+#define CR4_UMIP (1 << 11)
+#define CR4_OSXSAVE (1 << 18)
+#define CR4_SMEP (1 << 20)
+#define CR4_SMAP (1 << 21)
+
+/* RFLAGS: SDM 1, 3.4.3. */
+#define RFLAGS_FIXED (1 << 1)
+#define RFLAGS_CF (1 << 0)
+#define RFLAGS_PF (1 << 2)
+#define RFLAGS_AF (1 << 4)
+#define RFLAGS_ZF (1 << 6)
+#define RFLAGS_SF (1 << 7)
+#define RFLAGS_TF (1 << 8)
+#define RFLAGS_IF (1 << 9)
+#define RFLAGS_DF (1 << 10)
+#define RFLAGS_OF (1 << 11)
+#define RFLAGS_IOPL (3 << 12)
+#define RFLAGS_NT (1 << 14)
+#define RFLAGS_RF (1 << 16)
+#define RFLAGS_AC (1 << 18)
+#define RFLAGS_ID (1 << 21)
+#define RFLAGS_ARITHMETIC (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
+
+/* Debug registers: SDM 3B, 17.2: nothing enabled, reserved bit set. */
+#define DR7_DISABLED 0x400
+
+/* Page-table entries: SDM 3A, 4.5. */
+#define PTE_P (1 << 0)
+#define PTE_W (1 << 1)
+#define PTE_U (1 << 2)
+#define PTE_PWT (1 << 3)
+#define PTE_PCD (1 << 4)
+#define PTE_A (1 << 5)
+#define PTE_D (1 << 6)
+#define PTE_PS (1 << 7)
+#define PTE_G (1 << 8)
+#define PTE_XD (1ull << 63)
+#define PTE_ADDRESS 0x000ffffffffff000ull
+
+/* Model-specific registers: SDM 4; STAR and its kin APM 2, 6.1.1. */
+#define IA32_APIC_BASE 0x1b
+#define APIC_BASE_EXTD (1 << 10)
+#define APIC_BASE_EN (1 << 11)
+#define IA32_SYSENTER_CS 0x174
+#define IA32_PAT 0x277
+#define IA32_TSC_DEADLINE 0x6e0
+#define IA32_X2APIC 0x800 /* + LAPIC register offset / 16 */
+#define IA32_EFER 0xc0000080
+#define EFER_SCE (1 << 0)
+#define EFER_LME (1 << 8)
+#define EFER_LMA (1 << 10)
+#define EFER_NXE (1 << 11)
+#define IA32_STAR 0xc0000081
+#define IA32_LSTAR 0xc0000082
+#define IA32_FMASK 0xc0000084
+#define IA32_FS_BASE 0xc0000100
+#define IA32_GS_BASE 0xc0000101
+#define IA32_KERNEL_GS_BASE 0xc0000102
+/* PAT as after reset: 0 WB, 1 WT, 2 UC-, 3 UC, and again. PCD|PWT selects 3. */
+#define PAT_AFTER_RESET 0x0007040600070406ull
+
+/* CPUID: SDM 2A, CPUID; APM 3, appendix E. */
+#define CPUID_1_ECX_X2APIC (1 << 21)
+#define CPUID_1_ECX_TSC_DEADLINE (1 << 24)
+#define CPUID_1_ECX_XSAVE (1 << 26)
+#define CPUID_7_EBX_SMEP (1 << 7)
+#define CPUID_7_EBX_SMAP (1 << 20)
+#define CPUID_7_ECX_UMIP (1 << 2)
+#define CPUID_D1_EAX_XSAVEOPT (1 << 0)
+#define CPUID_80000001_EDX_NX (1 << 20)
+#define CPUID_80000001_EDX_LM (1 << 29)
+
+/* XCR0: SDM 1, 13.3. */
+#define XCR0_X87 (1 << 0)
+#define XCR0_SSE (1 << 1)
+#define XCR0_AVX (1 << 2)
+#define XCR0_AVX512 (7 << 5) /* opmask, ZMM_Hi256, Hi16_ZMM */
+
+/* Vectors: SDM 3A, 6.15. */
+#define VECTOR_DB 1
+#define VECTOR_NMI 2
+#define VECTOR_BP 3
+#define VECTOR_DF 8
+#define VECTOR_TS 10
+#define VECTOR_NP 11
+#define VECTOR_SS 12
+#define VECTOR_GP 13
+#define VECTOR_PF 14
+#define VECTOR_AC 17
+#define VECTOR_MC 18
+#define VECTOR_CP 21
+#define VECTOR_VC 29       /* APM 2, 15.36 */
+#define VECTOR_SX 30       /* APM 2, 15.28 */
+#define VECTOR_EXTERNAL 32 /* from here on interrupts */
+/* hv's own choice. The 8259s are masked, but could still send a spurious one: 32 to 47. */
+#define VECTOR_PIC 32
+#define VECTOR_IRQ_FIRST 48
+#define VECTOR_IRQ_LAST 239
+#define VECTOR_TIMER 240
+#define VECTOR_SPURIOUS 255
+#define VECTOR_SYSCALL 256 /* not a vector: marks a frame that SYSCALL made */
