@@ -10,6 +10,7 @@
 #include "guestlib/examples/echo/crc32.h"
 #include "guestlib/guest.h"
 #include "guestlib/loop.h"
+#include "guestlib/lwip/inbox.h"
 #include "guestlib/lwip/stack.h"
 #include "lwip/tcp.h"
 #include "lwip/udp.h"
@@ -17,10 +18,9 @@
 /* --- port 7 --------------------------------------------------------------------------------------
  */
 
-/* What has come and not gone back yet is kept in its pbufs; the window opens as it goes back. */
 struct echo {
     struct tcp_pcb *pcb;
-    struct pbuf *waiting;
+    struct inbox inbox; /* what has come and not gone back yet */
     bool peer_done;
 };
 
@@ -39,18 +39,17 @@ static err_t finish(struct tcp_pcb *pcb) {
 }
 
 static err_t echo_send(struct echo *echo) {
-    while (echo->waiting) {
-        struct pbuf *first = echo->waiting;
-        u16_t bytes =
-            first->len < tcp_sndbuf(echo->pcb) ? first->len : (u16_t)tcp_sndbuf(echo->pcb);
-        if (bytes == 0 ||
-            tcp_write(echo->pcb, first->payload, bytes, TCP_WRITE_FLAG_COPY) != ERR_OK)
-            break; /* `sent` calls again */
-        tcp_recved(echo->pcb, bytes);
-        echo->waiting = pbuf_free_header(first, bytes);
+    const void *start;
+    size_t bytes;
+    while ((start = inbox_peek(&echo->inbox, &bytes))) {
+        if (bytes > tcp_sndbuf(echo->pcb))
+            bytes = tcp_sndbuf(echo->pcb);
+        if (bytes == 0 || tcp_write(echo->pcb, start, (u16_t)bytes, TCP_WRITE_FLAG_COPY) != ERR_OK)
+            break; /* echo_sent calls again */
+        inbox_drop(&echo->inbox, echo->pcb, bytes);
     }
     tcp_output(echo->pcb);
-    if (echo->waiting || !echo->peer_done)
+    if (start || !echo->peer_done)
         return ERR_OK;
     struct tcp_pcb *pcb = echo->pcb;
     free(echo);
@@ -62,10 +61,8 @@ static err_t echo_received(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t
     (void)pcb, (void)error;
     if (!p)
         echo->peer_done = true;
-    else if (echo->waiting)
-        pbuf_cat(echo->waiting, p);
-    else
-        echo->waiting = p;
+    else if (!inbox_put(&echo->inbox, p))
+        return ERR_MEM; /* lwIP offers it again */
     return echo_send(echo);
 }
 
@@ -77,8 +74,7 @@ static err_t echo_sent(void *arg, struct tcp_pcb *pcb, u16_t bytes) {
 static void echo_failed(void *arg, err_t error) {
     struct echo *echo = arg;
     (void)error;
-    if (echo->waiting)
-        pbuf_free(echo->waiting);
+    inbox_clear(&echo->inbox, NULL);
     free(echo);
 }
 
