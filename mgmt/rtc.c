@@ -68,7 +68,7 @@ static uint64_t days_since_1970(const struct rtc_time *t) {
     return days - 719469; /* the same sum for 1970-01-01 */
 }
 
-uint64_t host_wall_ns_at_tsc_0(void) {
+static uint64_t read_wall_clock(void) {
     /* Two equal readings outside an update are a consistent one. A clock that is not there never
      * gives them, or gives nonsense; the tries are bounded either way. */
     struct rtc_time t, again = {0};
@@ -85,4 +85,13 @@ uint64_t host_wall_ns_at_tsc_0(void) {
         return 0;
     uint64_t seconds = ((days_since_1970(&t) * 24 + t.hour) * 60 + t.minute) * 60 + t.second;
     return seconds * NS_PER_S - tsc_to_ns(tsc_read(), host_info()->tsc_hz);
+}
+
+uint64_t host_wall_ns_at_tsc_0(void) {
+    static bool known;
+    static uint64_t wall_ns_at_tsc_0;
+    if (!known)
+        wall_ns_at_tsc_0 = read_wall_clock();
+    known = true;
+    return wall_ns_at_tsc_0;
 }
