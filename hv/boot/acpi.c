@@ -165,7 +165,7 @@ static void read_iommus(struct acpi *acpi, const struct header *dmar, const stru
 }
 
 /* AML of a small integer (ACPI 6.5, 20.2.3): its value, and one past it. */
-enum { AML_NAME = 0x08, AML_BYTE = 0x0a, AML_PACKAGE = 0x12 };
+enum { AML_NAME = 0x08, AML_BYTE = 0x0a, S5_BYTES_MIN = 9 };
 
 static uint8_t small_integer(const uint8_t **aml) {
     if (**aml == AML_BYTE)
@@ -176,7 +176,7 @@ static uint8_t small_integer(const uint8_t **aml) {
 /* Name (\_S5, Package () { SLP_TYPa, SLP_TYPb, ... }): found by its bytes, without interpreting. */
 static void read_s5(const struct header *dsdt) {
     const uint8_t *aml = (const uint8_t *)(dsdt + 1), *end = (const uint8_t *)dsdt + dsdt->bytes;
-    for (; aml + 16 <= end; aml++) {
+    for (; aml + S5_BYTES_MIN <= end; aml++) {
         if (read_bytes(aml, 5) != read_bytes("_S5_\x12", 5) ||
             (aml[-1] != AML_NAME && aml[-1] != '\\'))
             continue;
@@ -209,9 +209,9 @@ static void read_fadt(const struct fadt *fadt) {
         read_s5(table_at(dsdt));
 }
 
-void acpi_read(struct acpi *acpi, const uint8_t *at) {
-    const struct rsdp *rsdp = (const void *)at;
-    if (!rsdp || !checksum_good(rsdp, RSDP_V1_BYTES))
+void acpi_read(struct acpi *acpi, const void *at) {
+    const struct rsdp *rsdp = at;
+    if (!rsdp->signature[0] || !checksum_good(rsdp, RSDP_V1_BYTES))
         panic("the firmware has no ACPI tables (RSDP); hv needs them to find the IOAPICs");
     bool extended = rsdp->revision >= 2 && rsdp->xsdt;
     const struct header *root = table_at(extended ? rsdp->xsdt : rsdp->rsdt);

@@ -40,7 +40,7 @@ struct loader {
     } map[MAP_MAX];
     uint32_t module_count;
     struct module module[BH_BOOTINFO_MODULES_MAX];
-    const uint8_t *rsdp; /* or NULL */
+    uint8_t rsdp[36]; /* ACPI 6.5, 5.2.5.3; zero if there is none */
 };
 void multiboot2_read(struct loader *loader, uint64_t information);
 void pvh_read(struct loader *loader, uint64_t information);
@@ -63,7 +63,7 @@ struct acpi {
     struct ranges kept; /* registers of IOAPICs and IOMMUs */
     bool iommu;         /* the board has one */
 };
-void acpi_read(struct acpi *acpi, const uint8_t *rsdp);
+void acpi_read(struct acpi *acpi, const void *rsdp);
 
 /* memory.c: the one division of memory. */
 struct memory {

@@ -146,6 +146,7 @@ static void make_objects(struct init *init) {
     map_region(init, &init->slots[BH_INIT_BOOTINFO], BH_BOOTINFO_VA);
 }
 
+/* What lies behind a module's last byte in its last page is nobody's: it is zeroed. */
 static void give_modules(struct init *init) {
     const struct loader *loader = &init->boot->loader;
     for (uint32_t i = 0; i < loader->module_count; i++) {
@@ -153,6 +154,8 @@ static void give_modules(struct init *init) {
         struct bh_boot_module *told = &init->info->module[i];
         *told = (struct bh_boot_module){.bytes = module->bytes, .slot = init->next_slot++};
         copy_text(told->name, sizeof(told->name), module->name, sizeof(module->name));
+        uint8_t *end = physical(module->base + module->bytes, 0);
+        __builtin_memset(end, 0, align_up(module->bytes, PAGE_BYTES) - module->bytes);
         make_region(&init->slots[told->slot], BH_KIND_FRAME, (struct pa){module->base},
                     align_up(module->bytes, PAGE_BYTES) / PAGE_BYTES, BH_REGION_READ);
     }

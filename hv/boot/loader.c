@@ -24,7 +24,6 @@ void loader_add_map(struct loader *loader, uint64_t base, uint64_t bytes, uint32
     loader->map[loader->map_count++] = (struct map_entry){base, bytes, type};
 }
 
-/* A module ends with its page: what lies behind its last byte is nobody's, so it is zeroed. */
 void loader_add_module(struct loader *loader, const char *name, uint64_t base, uint64_t bytes) {
     if (loader->module_count == BH_BOOTINFO_MODULES_MAX)
         panic("more than %u boot modules", BH_BOOTINFO_MODULES_MAX);
@@ -36,8 +35,7 @@ void loader_add_module(struct loader *loader, const char *name, uint64_t base, u
     if (base % PAGE_BYTES != 0 || bytes == 0)
         panic("boot module %s: %lu bytes at %lx; it must start on a page and not be empty",
               module->name, bytes, base);
-    uint8_t *contents = physical(base, align_up(bytes, PAGE_BYTES));
-    __builtin_memset(contents + bytes, 0, align_up(bytes, PAGE_BYTES) - bytes);
+    physical(base, align_up(bytes, PAGE_BYTES)); /* within reach? */
     module->base = base;
     module->bytes = bytes;
 }

@@ -80,8 +80,8 @@ static void read_tag(struct loader *loader, const struct tag *tag) {
         read_module(loader, (const void *)tag);
     else if (tag->type == TAG_MEMORY_MAP)
         read_memory_map(loader, (const void *)tag);
-    else if (tag->type == TAG_ACPI_NEW || (tag->type == TAG_ACPI_OLD && !loader->rsdp))
-        loader->rsdp = (const uint8_t *)contents;
+    else if (tag->type == TAG_ACPI_NEW || (tag->type == TAG_ACPI_OLD && !loader->rsdp[0]))
+        __builtin_memcpy(loader->rsdp, contents, least - sizeof(*tag));
 }
 
 void multiboot2_read(struct loader *loader, uint64_t information) {

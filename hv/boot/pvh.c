@@ -47,5 +47,6 @@ void pvh_read(struct loader *loader, uint64_t information) {
     if (info->module_count > 0)
         read_module(loader, physical(info->modules, sizeof(struct start_module)));
     if (info->rsdp)
-        loader->rsdp = physical(info->rsdp, 36);
+        __builtin_memcpy(loader->rsdp, physical(info->rsdp, sizeof(loader->rsdp)),
+                         sizeof(loader->rsdp));
 }
