@@ -136,8 +136,7 @@ void timer_interrupt(void) {
     uint64_t now = arch_now();
     for (unsigned i = 0; i < EXPIRIES_MAX && cpu->timers && cpu->timers->deadline <= now; i++) {
         struct timer *timer = cpu->timers;
-        struct context *context =
-            (struct context *)((uint8_t *)timer - offsetof(struct context, timer));
+        struct context *context = (void *)((uint8_t *)timer - offsetof(struct context, timer));
         if (context->blocked & BLOCK_WAIT) {
             context_end_wait(context, BH_TIMEOUT, 0, 0);
         } else {
