@@ -93,15 +93,12 @@ bool region_unmap(struct write_held held, struct slot *region, uint32_t *work) {
     return true;
 }
 
-/* The table pages die with the Space, so the mappings need no undoing. */
+/* The table pages die with the Space, but between two steps it can still be bound and run on: what
+ * a Region no longer knows of must not be in the tables either. */
 bool space_clear(struct write_held held, struct space *space, uint32_t *work) {
-    (void)held;
-    while (space->mapped) {
-        if (*work == 0)
+    while (space->mapped)
+        if (*work == 0 || !region_unmap(held, space->mapped, work))
             return false;
-        --*work;
-        space_unlink(space->mapped);
-    }
     return true;
 }
 

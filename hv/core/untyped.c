@@ -13,16 +13,25 @@ static void restart_if_free(struct slot *untyped) {
     }
 }
 
-/* Zeroes object memory [start, end) of the Untyped as far as it is not known to be clean, one step.
- * True when all of it is clean. */
-static bool clean_objects(struct slot *untyped, uint64_t start, uint64_t end) {
-    uint64_t from = untyped->untyped.clean > start ? untyped->untyped.clean : start;
+/* Zeroes object memory up to `end` as far as it is not known to be clean, one step; the gap that an
+ * object's alignment leaves is zeroed with it, for all below `clean` counts as zero. True when all
+ * of it is clean. */
+static bool clean_objects(struct slot *untyped, uint64_t end) {
+    uint64_t from = untyped->untyped.clean;
     if (from >= end)
         return true;
     uint64_t bytes = min_u64(end - from, CLEAN_STEP_BYTES);
     __builtin_memset(arch_object_pointer(pa_add(untyped->base, from)), 0, bytes);
     untyped->untyped.clean = from + bytes;
     return from + bytes == end;
+}
+
+/* Memory of a dying CapTable must not be given out, so that goes first. True if there was anything
+ * to do: the Untyped or the destination may have died of it, so the call has to look them up again.
+ */
+static bool dying_first(struct write_held held) {
+    uint32_t work = REMOVE_WORK;
+    return !reap(held, &work) || work != REMOVE_WORK;
 }
 
 /* May memory of `kind` become `type`? */
@@ -45,9 +54,8 @@ static uint64_t bytes_of(enum bh_type type, uint64_t size) {
 
 enum bh_status untyped_retype(struct write_held held, struct slot *untyped, enum bh_type type,
                               uint64_t size, struct slot *destination, uint32_t kind) {
-    uint32_t work = REMOVE_WORK;
-    if (!reap(held, &work))
-        return BH_AGAIN; /* memory of a dying CapTable must not be given out */
+    if (dying_first(held))
+        return BH_AGAIN;
     restart_if_free(untyped);
 
     enum bh_kind memory = untyped->untyped.kind;
@@ -67,7 +75,7 @@ enum bh_status untyped_retype(struct write_held held, struct slot *untyped, enum
     bool needs_clean = memory == BH_KIND_FRAME || memory == BH_KIND_SHARED;
     if (type == BH_TYPE_REGION && needs_clean && untyped->untyped.clean < end)
         return BH_DIRTY;
-    if (!paged && !clean_objects(untyped, start, end))
+    if (!paged && !clean_objects(untyped, end))
         return BH_AGAIN;
 
     struct pa base = pa_add(untyped->base, start);
@@ -87,13 +95,12 @@ enum bh_status untyped_retype(struct write_held held, struct slot *untyped, enum
 }
 
 enum bh_status untyped_scrub(struct write_held held, struct slot *untyped, uint64_t *clean) {
-    uint32_t work = REMOVE_WORK;
-    if (!reap(held, &work))
+    if (dying_first(held))
         return BH_AGAIN;
-    restart_if_free(untyped);
-    *clean = untyped->untyped.clean;
     if (untyped->untyped.kind != BH_KIND_FRAME && untyped->untyped.kind != BH_KIND_SHARED)
         return BH_BAD_ARG;
+    restart_if_free(untyped);
+    *clean = untyped->untyped.clean;
     uint64_t total = untyped->untyped.pages * PAGE_BYTES;
     uint64_t bytes = min_u64(total - *clean, CLEAN_STEP_BYTES);
     if (bytes) {

@@ -5,15 +5,14 @@
 
 #include "abi/hypercall.h"
 
-#define FAKE_SPACE_PAGES 65536u
-
 struct arch_context {
     uint64_t argument[6];
     uint64_t status, value[2];
     uint64_t reg[BH_REG_GS_BASE + 1];
+    uint32_t retired; /* calls of arch_context_retire */
 };
 struct arch_space {
-    uint32_t index; /* into the fake's table of page maps */
+    uint64_t *root; /* a 4-level table in the pool's pages: fake_arch.c */
 };
 struct arch_irq {
     uint64_t source;
