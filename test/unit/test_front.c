@@ -1,0 +1,606 @@
+/* Front ends and event loop, with the test as hypervisor and as server of every device. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "abi/console.h"
+#include "abi/control.h"
+#include "guestlib/block_front.h"
+#include "guestlib/console_front.h"
+#include "guestlib/control_front.h"
+#include "guestlib/guest.h"
+#include "guestlib/loop.h"
+#include "guestlib/net_front.h"
+#include "guestlib/queue.h"
+#include "test/unit/fake_hypercall/guestlib/hypercall.h"
+
+#define CLIENT_UNITS 256u
+#define SERVER_UNITS 64u
+#define WINDOW_BYTES (256u * 1024)
+#define DISK_BYTES (512u * 1024)
+#define SIGNAL_SLOT 40u
+
+enum device { CONTROL, CONSOLE, BLOCK, NET, DEVICES };
+
+struct server {
+    struct queue_end queue;
+    bool swallow; /* takes requests and never answers */
+    uint8_t *window;
+};
+
+static struct bh_domain_info domain;
+static struct server servers[DEVICES];
+static uint8_t disk[DISK_BYTES];
+static uint64_t pending; /* Event bits of the guest */
+static enum bh_status disk_status;
+static uint64_t disk_short_by;
+static char shown[65536];
+static size_t shown_bytes;
+static uint64_t told; /* argument of EXIT or READY */
+static uint32_t listen_tag;
+static bool listening;
+static uint8_t wire[70000]; /* the frame transmitted last */
+static size_t wire_bytes;
+static uint64_t wire_argument;
+static struct bh_segment buffers[256]; /* receive buffers the guest has offered */
+static uint32_t buffer_tags[256];
+static unsigned buffer_count;
+
+const struct bh_domain_info *guest_domain(void) {
+    return &domain;
+}
+
+const struct bh_device_info *guest_device(enum bh_class class, unsigned index) {
+    assert_int_equal(index, 0);
+    return &domain.device[class - 1];
+}
+
+/* --- servers -------------------------------------------------------------------------------------
+ */
+
+static void open_server(enum device device, uint32_t generation) {
+    const struct bh_device_info *info = &domain.device[device];
+    assert_int_equal(queue_server_open(&servers[device].queue, (void *)info->server_va,
+                                       info->server_units, (void *)info->client_va,
+                                       info->client_units, info->window_bytes, generation),
+                     BH_OK);
+    servers[device].window = (uint8_t *)info->window_va;
+    pending |= 1ull << info->event_bit;
+}
+
+static void serve_block(struct server *s, const struct bh_request *request,
+                        const struct bh_segment *segments) {
+    uint64_t at = request->argument * BH_SECTOR_BYTES, bytes = 0;
+    for (unsigned i = 0; i < request->segments; i++) {
+        if (request->operation == BH_BLOCK_READ)
+            memcpy(s->window + segments[i].offset, disk + at + bytes, segments[i].bytes);
+        else if (request->operation == BH_BLOCK_WRITE)
+            memcpy(disk + at + bytes, s->window + segments[i].offset, segments[i].bytes);
+        else if (request->operation == BH_BLOCK_WRITE_ZEROES)
+            memset(disk + at + bytes, 0, segments[i].bytes);
+        bytes += segments[i].bytes;
+    }
+    queue_complete(&s->queue, request->tag, disk_status, 0, bytes - disk_short_by);
+}
+
+static void serve_console(struct server *s, const struct bh_request *request,
+                          const struct bh_segment *segments) {
+    if (request->operation == BH_CONSOLE_READ) {
+        memcpy(s->window + segments[0].offset, "typed", 5);
+        queue_complete(&s->queue, request->tag, BH_OK, 0, 5);
+        s->swallow = true; /* nothing more is typed */
+        return;
+    }
+    for (unsigned i = 0; i < request->segments; i++) {
+        memcpy(shown + shown_bytes, s->window + segments[i].offset, segments[i].bytes);
+        shown_bytes += segments[i].bytes;
+    }
+    queue_complete(&s->queue, request->tag, BH_OK, 0, 0);
+}
+
+static void serve_control(struct server *s, const struct bh_request *request) {
+    if (request->operation == BH_CONTROL_LISTEN) {
+        assert_false(listening);
+        listening = true;
+        listen_tag = request->tag;
+        return;
+    }
+    told = request->operation * 1000ull + request->argument;
+    queue_complete(&s->queue, request->tag, BH_OK, 0, 77);
+}
+
+static void serve_net(struct server *s, const struct bh_request *request,
+                      const struct bh_segment *segments) {
+    if (request->operation == BH_NET_RECEIVE) {
+        assert_int_equal(request->segments, 1);
+        buffers[buffer_count] = segments[0];
+        buffer_tags[buffer_count++] = request->tag;
+        return;
+    }
+    wire_bytes = 0;
+    wire_argument = request->argument;
+    for (unsigned i = 0; i < request->segments; i++) {
+        memcpy(wire + wire_bytes, s->window + segments[i].offset, segments[i].bytes);
+        wire_bytes += segments[i].bytes;
+    }
+    queue_complete(&s->queue, request->tag, BH_OK, 0, 0);
+}
+
+static void serve(enum device device) {
+    struct server *s = &servers[device];
+    struct bh_request request;
+    struct bh_segment segments[BH_QUEUE_SEGMENTS_MAX];
+    bool bad;
+    while (queue_take_request(&s->queue, &request, segments, &bad) == QUEUE_TAKEN) {
+        assert_false(bad);
+        if (s->swallow)
+            continue;
+        switch (device) {
+        case BLOCK:
+            serve_block(s, &request, segments);
+            break;
+        case CONSOLE:
+            serve_console(s, &request, segments);
+            break;
+        case CONTROL:
+            serve_control(s, &request);
+            break;
+        default:
+            serve_net(s, &request, segments);
+            break;
+        }
+    }
+    if (queue_publish(&s->queue))
+        pending |= 1ull << domain.device[device].event_bit;
+    queue_sleep(&s->queue);
+}
+
+/* --- the hypervisor ------------------------------------------------------------------------------
+ */
+
+enum bh_status hc_signal(bh_slot event) {
+    serve((enum device)(event - SIGNAL_SLOT));
+    return BH_OK;
+}
+
+/* Nobody else runs, so a guest that sleeps without a deadline has lost a wake-up. */
+enum bh_status hc_wait(uint64_t mask, uint64_t deadline_tsc, uint64_t *bits, uint64_t *group) {
+    *bits = pending & mask;
+    *group = 0;
+    pending &= ~mask;
+    if (*bits)
+        return BH_OK;
+    assert_true(deadline_tsc != BH_DEADLINE_NEVER);
+    return BH_TIMEOUT;
+}
+
+static int start(void **state) {
+    (void)state;
+    memset(&domain, 0, sizeof domain);
+    memset(servers, 0, sizeof servers);
+    domain.tsc_hz = 2000000000;
+    for (unsigned i = 0; i < DEVICES; i++) {
+        size_t client_bytes = BH_QUEUE_HEADER_BYTES + CLIENT_UNITS * 16;
+        size_t server_bytes = BH_QUEUE_HEADER_BYTES + SERVER_UNITS * 16;
+        domain.device[i] = (struct bh_device_info){
+            .class = i + 1,
+            .signal_slot = SIGNAL_SLOT + i,
+            .event_bit = i,
+            .client_va = (uintptr_t)aligned_alloc(64, client_bytes),
+            .server_va = (uintptr_t)aligned_alloc(64, server_bytes),
+            .client_units = CLIENT_UNITS,
+            .server_units = SERVER_UNITS,
+            .window_va = (uintptr_t)aligned_alloc(4096, WINDOW_BYTES),
+            .window_bytes = WINDOW_BYTES,
+        };
+        memset((void *)domain.device[i].client_va, 0, client_bytes);
+        memset((void *)domain.device[i].server_va, 0, server_bytes);
+        open_server(i, 1);
+    }
+    domain.device[BLOCK].block.sectors = DISK_BYTES / BH_SECTOR_BYTES;
+    domain.device[BLOCK].block.request_bytes_max = 128 * 1024;
+    domain.device_count = DEVICES;
+    disk_status = BH_OK;
+    disk_short_by = 0;
+    shown_bytes = wire_bytes = 0;
+    buffer_count = 0;
+    listening = false;
+    for (unsigned i = 0; i < DISK_BYTES; i++)
+        disk[i] = (uint8_t)(i * 7 + i / 512);
+    loop_init(64, domain.tsc_hz);
+    return 0;
+}
+
+static int stop(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < DEVICES; i++) {
+        free((void *)domain.device[i].client_va);
+        free((void *)domain.device[i].server_va);
+        free((void *)domain.device[i].window_va);
+    }
+    return 0;
+}
+
+/* --- block ---------------------------------------------------------------------------------------
+ */
+
+static struct block_front *block;
+static unsigned awaited; /* completions until the loop stops */
+static enum bh_status last_status;
+
+static void io_done(struct block_io *io, enum bh_status status) {
+    assert_non_null(io->context); /* completed once only */
+    io->context = NULL;
+    last_status = status;
+    if (--awaited == 0)
+        loop_stop(0);
+}
+
+static struct block_io make_io(enum bh_block_operation operation, uint64_t sector, void *buffer,
+                               uint32_t bytes) {
+    static int marker;
+    return (struct block_io){operation, sector, buffer, bytes, io_done, &marker, NULL};
+}
+
+static enum bh_status run_io(struct block_io io) {
+    awaited = 1;
+    block_front_submit(block, &io);
+    loop_run();
+    return last_status;
+}
+
+static void block_reads_and_writes(void **state) {
+    (void)state;
+    static uint8_t data[128 * 1024], expected[sizeof data];
+    block = block_front_open(0);
+    assert_int_equal(block_front_bytes_max(block), sizeof data);
+    for (uint32_t bytes = 512; bytes <= sizeof data; bytes = bytes * 3 & ~511u) {
+        assert_int_equal(run_io(make_io(BH_BLOCK_READ, 3, data, bytes)), BH_OK);
+        assert_memory_equal(data, disk + 3 * 512, bytes);
+        memset(expected, (int)bytes / 512, bytes);
+        assert_int_equal(run_io(make_io(BH_BLOCK_WRITE, 5, expected, bytes)), BH_OK);
+        assert_memory_equal(disk + 5 * 512, expected, bytes);
+    }
+    assert_int_equal(run_io(make_io(BH_BLOCK_FLUSH, 0, NULL, 0)), BH_OK);
+    assert_int_equal(run_io(make_io(BH_BLOCK_DISCARD, 0, NULL, 4096)), BH_OK);
+}
+
+static void block_passes_errors_on(void **state) {
+    (void)state;
+    uint8_t data[512];
+    block = block_front_open(0);
+    disk_status = BH_IO_ERROR;
+    assert_int_equal(run_io(make_io(BH_BLOCK_READ, 0, data, sizeof data)), BH_IO_ERROR);
+    disk_status = BH_OK;
+    disk_short_by = 1; /* said to be good, but not all of it */
+    assert_int_equal(run_io(make_io(BH_BLOCK_READ, 0, data, sizeof data)), BH_IO_ERROR);
+}
+
+#define MANY 500u
+static struct block_io many[MANY];
+static uint8_t many_data[MANY][4096];
+
+static void submit_many(void) {
+    awaited = MANY;
+    for (unsigned i = 0; i < MANY; i++) {
+        many[i] = make_io(BH_BLOCK_READ, i, many_data[i], 4096);
+        block_front_submit(block, &many[i]);
+    }
+}
+
+static void assert_many(void) {
+    for (unsigned i = 0; i < MANY; i++)
+        assert_memory_equal(many_data[i], disk + i * 512, 4096);
+}
+
+static void block_queues_what_has_no_room(void **state) {
+    (void)state;
+    block = block_front_open(0);
+    submit_many();
+    loop_run();
+    assert_many();
+}
+
+static struct loop_timer takeover;
+
+static void take_over(void *unused) {
+    (void)unused;
+    assert_int_equal(awaited, MANY);
+    servers[BLOCK].swallow = false;
+    open_server(BLOCK, 2);
+}
+
+static void block_survives_its_server(void **state) {
+    (void)state;
+    memset(many_data, 0, sizeof many_data);
+    block = block_front_open(0);
+    servers[BLOCK].swallow = true;
+    submit_many();
+    loop_timer_set(&takeover, loop_now_ns() + 1000000, take_over, NULL);
+    loop_run();
+    assert_int_equal(last_status, BH_OK);
+    assert_many();
+}
+
+static void tell_nonsense(void *unused) {
+    (void)unused;
+    queue_complete(&servers[BLOCK].queue, 12345, BH_OK, 0, 0);
+    if (queue_publish(&servers[BLOCK].queue))
+        pending |= 1ull << domain.device[BLOCK].event_bit;
+}
+
+static void block_gives_a_lying_server_up(void **state) {
+    (void)state;
+    block = block_front_open(0);
+    servers[BLOCK].swallow = true;
+    submit_many();
+    loop_timer_set(&takeover, loop_now_ns() + 1000000, tell_nonsense, NULL);
+    loop_run();
+    assert_int_equal(last_status, BH_DISCONNECTED);
+    uint8_t data[512];
+    assert_int_equal(run_io(make_io(BH_BLOCK_READ, 0, data, sizeof data)), BH_DISCONNECTED);
+}
+
+/* --- console and control -------------------------------------------------------------------------
+ */
+
+static void console_shows_everything_in_order(void **state) {
+    (void)state;
+    char text[20000];
+    console_open();
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (char)('a' + i % 23);
+    for (size_t at = 0; at < sizeof text; at += 500)
+        console_write(text + at, 500);
+    console_drain();
+    assert_int_equal(shown_bytes, sizeof text);
+    assert_memory_equal(shown, text, sizeof text);
+}
+
+static void console_does_not_wait_for_ever(void **state) {
+    (void)state;
+    static const char text[20000];
+    console_open();
+    servers[CONSOLE].swallow = true;
+    uint64_t before = loop_now_ns();
+    console_write(text, sizeof text);
+    assert_in_range(loop_now_ns() - before, 900000000, 5000000000);
+}
+
+static void typed(void *context, const char *text, size_t bytes) {
+    (void)context;
+    assert_int_equal(bytes, 5);
+    assert_memory_equal(text, "typed", 5);
+    loop_stop(3);
+}
+
+static void console_hears_what_is_typed(void **state) {
+    (void)state;
+    console_open();
+    assert_true(console_on_input(typed, NULL));
+    assert_int_equal(loop_run(), 3);
+}
+
+static void ask_to_shut_down(void *unused) {
+    (void)unused;
+    assert_true(listening);
+    listening = false;
+    queue_complete(&servers[CONTROL].queue, listen_tag, BH_OK, BH_CONTROL_SHUTDOWN, 0);
+    if (queue_publish(&servers[CONTROL].queue))
+        pending |= 1ull << domain.device[CONTROL].event_bit;
+}
+
+static void control_ends_the_loop_when_asked(void **state) {
+    (void)state;
+    control_open();
+    control_ready();
+    loop_timer_set(&takeover, loop_now_ns() + 1000000, ask_to_shut_down, NULL);
+    assert_int_equal(loop_run(), 0);
+    assert_int_equal(told, BH_CONTROL_READY * 1000);
+    control_exit(42);
+    assert_int_equal(told, BH_CONTROL_EXIT * 1000 + 42);
+    assert_true(listening); /* it listens again */
+}
+
+/* --- net -----------------------------------------------------------------------------------------
+ */
+
+static uint8_t received[70000];
+static size_t received_bytes;
+
+static void receive(void *context, const struct net_frame *frame) {
+    (void)context;
+    received_bytes = frame->bytes;
+    net_frame_read(frame, 0, received, frame->bytes);
+    assert_int_equal(frame->flags, BH_NET_CHECKSUM_GOOD);
+    assert_int_equal(frame->gso_bytes, 1448);
+    assert_int_equal(frame->gso_type, BH_NET_GSO_TCP4);
+}
+
+static void room(void *context) {
+    (void)context;
+}
+
+/* Sends a frame to the guest in buffers of at most `piece` bytes. */
+static void deliver(const uint8_t *frame, size_t bytes, size_t piece) {
+    struct server *s = &servers[NET];
+    unsigned count = (unsigned)((bytes + piece - 1) / piece);
+    assert_true(count <= buffer_count);
+    for (unsigned i = 0; i < count; i++) {
+        size_t here = bytes < piece ? bytes : piece;
+        memcpy(s->window + buffers[i].offset, frame, here);
+        queue_complete(&s->queue, buffer_tags[i], BH_OK, BH_NET_CHECKSUM_GOOD,
+                       here | 1448ull << 32 | (uint64_t)BH_NET_GSO_TCP4 << 48 |
+                           (uint64_t)(count - 1 - i) << 56);
+        frame += here;
+        bytes -= here;
+    }
+    buffer_count -= count;
+    memmove(buffers, buffers + count, buffer_count * sizeof buffers[0]);
+    memmove(buffer_tags, buffer_tags + count, buffer_count * sizeof buffer_tags[0]);
+    if (queue_publish(&s->queue))
+        pending |= 1ull << domain.device[NET].event_bit;
+}
+
+static void end_loop(void *unused) {
+    (void)unused;
+    loop_stop(0);
+}
+
+static void run_for_a_moment(void) {
+    static struct loop_timer end;
+    loop_timer_set(&end, loop_now_ns() + 2000000, end_loop, NULL);
+    loop_run();
+}
+
+static void net_receives_frames_of_any_length(void **state) {
+    (void)state;
+    static uint8_t frame[60000];
+    static const size_t lengths[] = {60, 1514, 2048, 2049, 9000, 60000};
+    struct net_handlers handlers = {receive, room, NULL};
+    assert_non_null(net_front_open(0, &handlers));
+    for (size_t i = 0; i < sizeof frame; i++)
+        frame[i] = (uint8_t)(i * 31 + i / 256);
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        for (size_t piece = 2048; piece >= 2000; piece -= 7) {
+            run_for_a_moment();
+            assert_true(buffer_count >= 32);
+            deliver(frame, lengths[i], piece);
+            received_bytes = 0;
+            run_for_a_moment();
+            assert_int_equal(received_bytes, lengths[i]);
+            assert_memory_equal(received, frame, lengths[i]);
+        }
+    }
+}
+
+static void net_transmits_pieces_as_one_frame(void **state) {
+    (void)state;
+    static uint8_t data[40000];
+    struct net_handlers handlers = {receive, room, NULL};
+    struct net_front *net = net_front_open(0, &handlers);
+    struct bh_net_offload offload = {34, 16, 1448, BH_NET_GSO_TCP4, BH_NET_NEEDS_CHECKSUM};
+    uint64_t argument;
+    memcpy(&argument, &offload, sizeof argument);
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)(i * 13);
+    for (unsigned i = 0; i < 1000; i++) {
+        struct net_piece pieces[] = {
+            {data, 1 + i * 7}, {data + 1 + i * 7, 0}, {data + 1 + i * 7, i}};
+        wire_bytes = 0;
+        assert_true(net_front_transmit(net, pieces, 3, offload));
+        run_for_a_moment();
+        assert_int_equal(wire_bytes, 1 + i * 8);
+        assert_memory_equal(wire, data, wire_bytes);
+        assert_int_equal(wire_argument, argument);
+        i += 50;
+    }
+}
+
+static void net_says_when_there_is_no_room(void **state) {
+    (void)state;
+    static uint8_t data[65536];
+    struct net_handlers handlers = {receive, room, NULL};
+    struct net_front *net = net_front_open(0, &handlers);
+    struct net_piece piece = {data, net_front_frame_bytes_max(net)};
+    servers[NET].swallow = true;
+    unsigned sent = 0;
+    while (sent < 1000 && net_front_transmit(net, &piece, 1, (struct bh_net_offload){0}))
+        sent++;
+    assert_in_range(sent, 1, 999);
+    run_for_a_moment();
+    assert_true(!servers[NET].queue.broken);
+}
+
+/* --- the loop ------------------------------------------------------------------------------------
+ */
+
+static unsigned order[16], order_count;
+
+static void note(void *context) {
+    order[order_count++] = (unsigned)(uintptr_t)context;
+    if (order_count == 4)
+        loop_stop(0);
+}
+
+static struct loop_timer timers[5];
+
+static void note_and_set_again(void *context) {
+    note(context);
+    loop_timer_set(&timers[0], 0, note, (void *)9); /* long past: still only the next turn */
+}
+
+static void timers_run_in_order(void **state) {
+    (void)state;
+    order_count = 0;
+    uint64_t now = loop_now_ns();
+    loop_timer_set(&timers[2], now + 3000000, note, (void *)3);
+    loop_timer_set(&timers[0], now + 1000000, note_and_set_again, (void *)1);
+    loop_timer_set(&timers[1], now + 9000000000, note, (void *)7);
+    loop_timer_set(&timers[3], now + 2000, note, (void *)8);
+    loop_timer_set(&timers[1], now + 2000000, note, (void *)2); /* moves */
+    loop_timer_cancel(&timers[3]);
+    loop_timer_cancel(&timers[3]);
+    loop_timer_cancel(&timers[4]);
+    loop_run();
+    assert_int_equal(order[0], 1);
+    assert_int_equal(order[1], 9);
+    assert_int_equal(order[2], 2);
+    assert_int_equal(order[3], 3);
+}
+
+static unsigned events;
+
+static void on_event(void *context) {
+    events++;
+    if (context)
+        loop_stop(0);
+}
+
+static void muted_bits_stay_pending(void **state) {
+    (void)state;
+    events = 0;
+    loop_on_event(20, on_event, NULL);
+    loop_on_event(21, on_event, (void *)1);
+    loop_mute(20, true);
+    pending |= 3ull << 20 | 1ull << 22; /* 22 has no handler */
+    loop_run();
+    assert_int_equal(events, 1);
+    assert_int_equal(pending & 7ull << 20, 1ull << 20 | 1ull << 22);
+    loop_mute(20, false);
+    pending |= 1ull << 21;
+    loop_run();
+    assert_int_equal(events, 3);
+    loop_on_event(20, NULL, NULL);
+    pending |= 3ull << 20;
+    loop_run();
+    assert_int_equal(events, 4);
+    pending = 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(block_reads_and_writes),
+        TEST(block_passes_errors_on),
+        TEST(block_queues_what_has_no_room),
+        TEST(block_survives_its_server),
+        TEST(block_gives_a_lying_server_up),
+        TEST(console_shows_everything_in_order),
+        TEST(console_does_not_wait_for_ever),
+        TEST(console_hears_what_is_typed),
+        TEST(control_ends_the_loop_when_asked),
+        TEST(net_receives_frames_of_any_length),
+        TEST(net_transmits_pieces_as_one_frame),
+        TEST(net_says_when_there_is_no_room),
+        TEST(timers_run_in_order),
+        TEST(muted_bits_stay_pending),
+    };
+    return cmocka_run_group_tests_name("front", tests, NULL, NULL);
+}
