@@ -462,7 +462,8 @@ struct block_client *block_attach(const struct channel *channel,
         return NULL;
     }
     fill_info(&c->volume, info);
-    run(c); /* the client may have been there first */
+    event_signal(channel->signal); /* a client of an earlier server opens its end again */
+    run(c);                        /* the client may have been there first */
     return c;
 }
 

@@ -354,7 +354,8 @@ struct net_client *net_attach(const struct channel *channel, const struct net_se
         return NULL;
     }
     fill_info(info, settings);
-    net_service(c); /* the client may have been there first */
+    event_signal(channel->signal); /* a client of an earlier server opens its end again */
+    net_service(c);                /* the client may have been there first */
     return c;
 }
 
