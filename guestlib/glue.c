@@ -54,12 +54,7 @@ int isatty(int file) {
 
 int gettimeofday(struct timeval *restrict time, void *restrict zone) {
     (void)zone;
-    const struct bh_domain_info *domain = guest_domain();
-    if (!domain) {
-        errno = ENOSYS;
-        return -1;
-    }
-    uint64_t ns = domain->wall_ns_at_tsc_0 + tsc_to_ns(tsc_read(), domain->tsc_hz);
+    uint64_t ns = guest_wall_ns();
     time->tv_sec = (time_t)(ns / NS_PER_S);
     time->tv_usec = (suseconds_t)(ns % NS_PER_S / 1000);
     return 0;

@@ -11,6 +11,7 @@
 #include "guestlib/heap.h"
 #include "guestlib/hypercall.h"
 #include "guestlib/loop.h"
+#include "guestlib/tsc.h"
 
 #define ARGUMENTS_MAX 64
 
@@ -18,6 +19,7 @@ int main(int argc, char **argv) __attribute__((weak)); /* mgmt has boot_main ins
 _Noreturn void guest_start(const void *info);
 
 static const struct bh_domain_info *domain;
+static uint64_t tsc_hz;
 
 const struct bh_domain_info *guest_domain(void) {
     return domain;
@@ -30,6 +32,10 @@ const struct bh_device_info *guest_device(enum bh_class class, unsigned index) {
         if (domain->device[i].class == class && domain->device[i].index == index)
             return &domain->device[i];
     return NULL;
+}
+
+uint64_t guest_wall_ns(void) {
+    return (domain ? domain->wall_ns_at_tsc_0 : 0) + tsc_to_ns(tsc_read(), tsc_hz);
 }
 
 void guest_output(const char *text, size_t bytes) {
@@ -79,6 +85,7 @@ static int split_arguments(char **argv) {
 static _Noreturn void start_domain(const struct bh_domain_info *info) {
     static char *argv[ARGUMENTS_MAX];
     domain = info;
+    tsc_hz = info->tsc_hz;
     heap_init((void *)info->heap_va, info->heap_bytes);
     loop_init(64, info->tsc_hz);
     console_open();
@@ -86,15 +93,19 @@ static _Noreturn void start_domain(const struct bh_domain_info *info) {
     exit(main(split_arguments(argv), argv));
 }
 
+static void start_from_boot(const struct bh_bootinfo *info) {
+    tsc_hz = info->tsc_hz;
+    if (guest_heap)
+        heap_init(guest_heap, guest_heap_bytes);
+    boot_main(info);
+}
+
 void guest_start(const void *info) {
     uint64_t magic;
     memcpy(&magic, info, sizeof magic);
     if (magic == BH_DOMAIN_MAGIC && main)
         start_domain(info);
-    if (magic == BH_BOOTINFO_MAGIC && boot_main) {
-        if (guest_heap)
-            heap_init(guest_heap, guest_heap_bytes);
-        boot_main(info);
-    }
+    if (magic == BH_BOOTINFO_MAGIC && boot_main)
+        start_from_boot(info);
     __builtin_trap(); /* started as something that this program is not */
 }

@@ -24,6 +24,10 @@ const struct bh_domain_info *guest_domain(void);
 /* The index-th device of a class, or NULL if the definition gives no such device. */
 const struct bh_device_info *guest_device(enum bh_class class, unsigned index);
 
+/* The wall clock, UTC, in ns since 1970-01-01: what gettimeofday and time are made of. If the host
+ * does not know the time (wall_ns_at_tsc_0 is 0), and in mgmt, it counts from power-on. */
+uint64_t guest_wall_ns(void);
+
 /* Prints "panic: " and the message, tells the host that the guest has failed, and stops with an
  * invalid instruction, so that the host's log gets the registers. */
 _Noreturn void guest_panic(const char *format, ...) __attribute__((format(printf, 1, 2)));
