@@ -21,6 +21,10 @@ void context_unblock(struct context *context, uint32_t reason) {
     struct cpu *cpu = context->cpu;
     if (cpu->current == context)
         return; /* blocked and unblocked within one visit to hv */
+    if (sched_throttle(context, arch_now())) {
+        cpu->reschedule = true; /* the timer has to be set for it */
+        return;
+    }
     sched_enqueue(context, true);
     if (!cpu->current || cpu->current->priority < context->priority)
         cpu->reschedule = true;

@@ -66,6 +66,8 @@ void sched_enqueue(struct context *context, bool head);
 void sched_dequeue(struct context *context);
 void sched_yield(struct context *current);
 void sched_place(struct context *context, struct cpu *cpu); /* NULL: nowhere */
+/* If its budget is used up: blocks it until the next period, and true. */
+bool sched_throttle(struct context *context, uint64_t now);
 /* The Context to enter now, or NULL to idle; current and the timer are set accordingly. Called on
  * every way out of hv when cpu->reschedule is set. */
 struct context *sched_next(struct cpu *cpu);

@@ -333,7 +333,8 @@ static struct result do_ctx_sched(struct write_held held, struct context *caller
     sched_place(context, NULL);
     context->blocked &= ~(uint32_t)BLOCK_BUDGET;
     context->priority = (uint8_t)priority;
-    context->quantum = context->quantum_left = quantum;
+    context->quantum = quantum;
+    context->quantum_left = quantum ? quantum : ~0ull;
     context->budget = context->budget_left = budget;
     context->period = period;
     context->period_end = arch_now() + period;
@@ -354,7 +355,8 @@ static struct result do_ctx_resume(struct write_held held, struct context *calle
         return answer(status);
     if (context->space.type == BH_TYPE_NONE || context->table.type == BH_TYPE_NONE || !context->cpu)
         return answer(BH_NOT_READY);
-    /* It may have faulted on a jump there, and returning to a non-canonical RIP faults in ring 0. */
+    /* It may have faulted on a jump there, and returning to a non-canonical RIP faults in ring 0.
+     */
     if (arch_get_register(context, BH_REG_RIP) >= BH_USER_VA_END)
         return answer(BH_NOT_READY);
     context_unblock(context, BLOCK_STOPPED | BLOCK_FAULT);

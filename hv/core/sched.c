@@ -83,19 +83,22 @@ static void refresh_budget(struct context *context, uint64_t now) {
     context->budget_left = context->budget;
 }
 
+bool sched_throttle(struct context *context, uint64_t now) {
+    refresh_budget(context, now);
+    if (!context->budget || context->budget_left)
+        return false;
+    timer_arm(context->cpu, &context->timer, context->period_end);
+    context->blocked |= BLOCK_BUDGET;
+    return true;
+}
+
 /* What becomes of the Context that ran until now. */
 static void put_back(struct context *context, uint64_t now) {
-    if (context->blocked)
+    if (context->blocked || sched_throttle(context, now))
         return;
-    refresh_budget(context, now);
-    if (context->budget && !context->budget_left) {
-        timer_arm(context->cpu, &context->timer, context->period_end);
-        context->blocked |= BLOCK_BUDGET;
-        return;
-    }
     bool spent = context->quantum_left == 0;
-    if (spent)
-        context->quantum_left = context->quantum;
+    if (spent) /* without a quantum only a YIELD ends the turn */
+        context->quantum_left = context->quantum ? context->quantum : ~0ull;
     sched_enqueue(context, !spent);
 }
 
@@ -103,7 +106,7 @@ static void set_timer(struct cpu *cpu, uint64_t now) {
     uint64_t deadline = cpu->timers ? cpu->timers->deadline : ~0ull;
     const struct context *context = cpu->current;
     if (context && context->quantum)
-        deadline = min_u64(deadline, now + context->quantum_left);
+        deadline = min_u64(deadline, now + min_u64(context->quantum_left, INT64_MAX));
     if (context && context->budget)
         deadline = min_u64(deadline, now + context->budget_left);
     arch_timer_set(deadline);
