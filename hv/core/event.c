@@ -18,11 +18,15 @@ bool event_take(struct event *event, uint64_t mask, uint64_t *bits, uint64_t *gr
         return *bits != 0;
     }
     uint64_t groups = __atomic_load_n(&event->summary, __ATOMIC_ACQUIRE) & mask;
-    if (!groups)
-        return false;
-    *group = (uint64_t)__builtin_ctzll(groups);
-    /* Summary first: a signal that comes between the two sets it again. */
-    __atomic_fetch_and(&event->summary, ~(1ull << *group), __ATOMIC_ACQ_REL);
-    *bits = __atomic_exchange_n(&event->word[*group], 0, __ATOMIC_ACQUIRE);
-    return *bits != 0;
+    for (; groups; groups &= groups - 1) {
+        *group = (uint64_t)__builtin_ctzll(groups);
+        /* Summary first: a signal that comes between the two sets it again, for a word that may be
+         * empty by then. */
+        __atomic_fetch_and(&event->summary, ~(1ull << *group), __ATOMIC_ACQ_REL);
+        *bits = __atomic_exchange_n(&event->word[*group], 0, __ATOMIC_ACQUIRE);
+        if (*bits)
+            return true;
+    }
+    *group = 0;
+    return false;
 }

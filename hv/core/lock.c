@@ -7,8 +7,9 @@
 static uint32_t next_ticket; /* atomic */
 static uint32_t serving;     /* atomic; next_ticket != serving: a writer is there */
 
+/* Sequentially consistent: it must not come before the reader's own store to `reading`. */
 static bool writer_present(void) {
-    return __atomic_load_n(&next_ticket, __ATOMIC_ACQUIRE) !=
+    return __atomic_load_n(&next_ticket, __ATOMIC_SEQ_CST) !=
            __atomic_load_n(&serving, __ATOMIC_ACQUIRE);
 }
 
