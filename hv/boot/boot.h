@@ -63,7 +63,7 @@ struct acpi {
     struct ranges kept; /* registers of IOAPICs and IOMMUs */
     bool iommu;         /* the board has one */
 };
-void acpi_read(struct acpi *acpi, const void *rsdp);
+void acpi_read(struct acpi *acpi, const uint8_t *rsdp);
 
 /* memory.c: the one division of memory. */
 struct memory {
@@ -74,6 +74,9 @@ struct memory {
 void memory_divide(struct memory *memory, const struct loader *loader, const struct acpi *acpi);
 struct pa memory_take_frames(struct memory *memory, uint64_t pages);
 void *memory_take_objects(struct memory *memory, uint64_t bytes, uint64_t alignment);
+
+/* pic.c */
+void pic_disable(void);
 
 /* clock.c */
 uint64_t clock_init(void); /* the TSC's frequency in Hz; sets up the LAPIC timer */

@@ -2,41 +2,10 @@
  * data sheet); CPUID leaf 15h is more exact, and believed when it agrees. */
 #include "hv/boot/boot.h"
 
-enum {
-    PIT_HZ = 1193182,
-    PIT_CHANNEL_2 = 0x42,
-    PIT_CONTROL = 0x43,
-    CONTROL_CHANNEL_2_ONE_SHOT = 0xb0, /* low byte then high, mode 0, binary */
-    PORT_B = 0x61,                     /* gate and output of channel 2 */
-    PORT_B_GATE = 1 << 0,
-    PORT_B_SPEAKER = 1 << 1,
-    PORT_B_OUTPUT = 1 << 5,
-
-    MEASURE_TICKS = PIT_HZ / 100, /* 10 ms */
-    WAIT_READS = 10000000,
-    TRUSTED_PERCENT = 1,
-
-    PIC_MASTER = 0x20, /* 8259A: ICW1 here, the others and the mask one above */
-    PIC_SLAVE = 0xa0,
-    ICW1_INIT = 0x11,
-    ICW3_MASTER = 1 << 2, /* the slave's pin */
-    ICW3_SLAVE = 2,
-    ICW4_8086 = 0x01,
-};
-
-/* The 8259s are not used: moved out of the exceptions' way, then masked. */
-static void pic_disable(void) {
-    static const uint8_t words[][2] = {{VECTOR_PIC, VECTOR_PIC + 8},
-                                       {ICW3_MASTER, ICW3_SLAVE},
-                                       {ICW4_8086, ICW4_8086},
-                                       {255, 255}};
-    out8(PIC_MASTER, ICW1_INIT);
-    out8(PIC_SLAVE, ICW1_INIT);
-    for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        out8(PIC_MASTER + 1, words[i][0]);
-        out8(PIC_SLAVE + 1, words[i][1]);
-    }
-}
+enum { PIT_HZ = 1193182, PIT_CHANNEL_2 = 0x42, PIT_CONTROL = 0x43 };
+enum { CONTROL_CHANNEL_2_ONE_SHOT = 0xb0 }; /* low byte then high, mode 0, binary */
+enum { PORT_B = 0x61, PORT_B_GATE = 1 << 0, PORT_B_SPEAKER = 1 << 1, PORT_B_OUTPUT = 1 << 5 };
+enum { MEASURE_TICKS = PIT_HZ / 100, WAIT_READS = 10000000, TRUSTED_PERCENT = 1 };
 
 /* TSC and LAPIC ticks in MEASURE_TICKS of the 8254; false if that does not count. */
 static bool measure(uint64_t *tsc, uint64_t *lapic) {
@@ -67,7 +36,6 @@ static uint64_t tsc_hz_by_cpuid(void) {
 
 uint64_t clock_init(void) {
     uint64_t tsc, lapic, by_cpuid = tsc_hz_by_cpuid();
-    pic_disable();
     bool measured = measure(&tsc, &lapic);
     uint64_t hz = tsc * PIT_HZ / MEASURE_TICKS;
     if (!measured && !(by_cpuid && features.tsc_deadline))

@@ -233,9 +233,9 @@ void init_domain_start(struct boot *boot) {
     fill_bootinfo(init.info, boot);
 
     struct context *context = init.slots[BH_INIT_CONTEXT].object;
-    context->arch.rip = header->entry;
-    context->arch.rsp = rsp;
-    context->arch.rdi = BH_BOOTINFO_VA;
+    arch_set_register(context, BH_REG_RIP, header->entry);
+    arch_set_register(context, BH_REG_RSP, rsp);
+    arch_set_register(context, BH_REG_RDI, BH_BOOTINFO_VA);
     context->priority = INIT_PRIORITY;
     sched_place(context, this_cpu());
     context_unblock(context, BLOCK_STOPPED);

@@ -42,6 +42,7 @@ _Noreturn void boot_main(uint64_t protocol, uint64_t information, uint64_t tsc) 
     else
         panic("hv was started neither by Multiboot2 nor by PVH (EAX = %lx)", protocol);
 
+    pic_disable();
     lapic_init();
     acpi_read(&boot.acpi, boot.loader.rsdp);
     boot.tsc_hz = clock_init();

@@ -2,6 +2,7 @@
 #include "hv/x86/x86.h"
 
 _Static_assert(offsetof(struct context, arch) == 0, "entry.S");
+_Static_assert(offsetof(struct arch_context, r11) == FRAME_KEPT_BY_C, "layout.h");
 _Static_assert(offsetof(struct arch_context, vector) == FRAME_VECTOR, "layout.h");
 _Static_assert(offsetof(struct arch_context, rip) == FRAME_RIP, "layout.h");
 _Static_assert(offsetof(struct arch_context, cs) == FRAME_CS, "layout.h");
@@ -14,16 +15,15 @@ _Static_assert(FRAME_END % 16 == 0, "an interrupt aligns RSP to 16 before it pus
 #define WORD(field) (offsetof(struct arch_context, field) / sizeof(uint64_t))
 static const uint8_t word_of[] = {
     [BH_REG_RAX] = WORD(rax),         [BH_REG_RBX] = WORD(rbx),
-    [BH_REG_RCX] = WORD(rcx),         [BH_REG_RDX] = WORD(rdx),
-    [BH_REG_RSI] = WORD(rsi),         [BH_REG_RDI] = WORD(rdi),
+    [BH_REG_RCX] = WORD(rcx),         [BH_REG_RDX] = WORD(argument[2]),
+    [BH_REG_RSI] = WORD(argument[1]), [BH_REG_RDI] = WORD(argument[0]),
     [BH_REG_RBP] = WORD(rbp),         [BH_REG_RSP] = WORD(rsp),
-    [BH_REG_R8] = WORD(r8),           [BH_REG_R9] = WORD(r9),
-    [BH_REG_R10] = WORD(r10),         [BH_REG_R11] = WORD(r11),
+    [BH_REG_R8] = WORD(argument[4]),  [BH_REG_R9] = WORD(argument[5]),
+    [BH_REG_R10] = WORD(argument[3]), [BH_REG_R11] = WORD(r11),
     [BH_REG_R12] = WORD(r12),         [BH_REG_R13] = WORD(r13),
     [BH_REG_R14] = WORD(r14),         [BH_REG_R15] = WORD(r15),
     [BH_REG_RIP] = WORD(rip),         [BH_REG_RFLAGS] = WORD(rflags),
-    [BH_REG_FS_BASE] = WORD(fs_base), [BH_REG_GS_BASE] = WORD(gs_base),
-};
+    [BH_REG_FS_BASE] = WORD(fs_base), [BH_REG_GS_BASE] = WORD(gs_base)};
 
 static uint64_t fpu_offset(void) {
     return align_up(sizeof(struct context), 64); /* XSAVE wants 64 bytes: SDM 1, 13.4 */

@@ -10,40 +10,12 @@
 #include "hv/x86/layout.h"
 #include "hv/x86/regs.h"
 
+/* struct arch_context, from its end down. C keeps the last six, so leaving after a hypercall need not
+ * load them again. */
 .macro save_registers
-    pushq %rax
-    pushq %rcx
-    pushq %rdx
-    pushq %rbx
-    pushq %rbp
-    pushq %rsi
-    pushq %rdi
-    pushq %r8
-    pushq %r9
-    pushq %r10
-    pushq %r11
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
-.endm
-
-.macro restore_registers
-    popq %r15
-    popq %r14
-    popq %r13
-    popq %r12
-    popq %r11
-    popq %r10
-    popq %r9
-    popq %r8
-    popq %rdi
-    popq %rsi
-    popq %rbp
-    popq %rbx
-    popq %rdx
-    popq %rcx
-    popq %rax
+    .irp register, rax, r9, r8, r10, rdx, rsi, rdi, rcx, r11, rbx, rbp, r12, r13, r14, r15
+    pushq %\register
+    .endr
 .endm
 
     .text
@@ -72,9 +44,12 @@ syscall_entry:
 leave:
     cmpb $0, %gs:CPU_RESCHEDULE
     jne leave_to_another
-enter_current:
     movq %gs:CPU_CURRENT, %rsp
-    restore_registers
+    addq $FRAME_KEPT_BY_C, %rsp
+restore_rest:
+    .irp register, r11, rcx, rdi, rsi, rdx, r10, r8, r9, rax
+    popq %\register
+    .endr
     cmpl $VECTOR_SYSCALL, (%rsp)
     jne 1f
     /* RIP is canonical: it lies behind a SYSCALL below BH_USER_VA_END (a RIP set by CTX_SET makes
@@ -95,11 +70,16 @@ leave_to_another:
     movq %gs:CPU_STACK_TOP, %rsp
     call cpu_switch
     testq %rax, %rax
-    jnz enter_current
-1:
+    jz idle
+    movq %rax, %rsp
+    .irp register, r15, r14, r13, r12, rbp, rbx
+    popq %\register
+    .endr
+    jmp restore_rest
+idle:
     sti
     hlt
-    jmp 1b
+    jmp idle
 
 /* One stub of 16 bytes for each vector. Where the processor pushes no error code a 0 is pushed. */
     .balign 16

@@ -16,29 +16,16 @@ ARCH_INLINE uint64_t arch_now(void) {
     return (uint64_t)high << 32 | low;
 }
 
-/* R10 stands in for RCX, which SYSCALL overwrites. */
 ARCH_INLINE uint64_t arch_argument(const struct context *context, unsigned index) {
-    switch (index) {
-    case 0:
-        return context->arch.rdi;
-    case 1:
-        return context->arch.rsi;
-    case 2:
-        return context->arch.rdx;
-    case 3:
-        return context->arch.r10;
-    case 4:
-        return context->arch.r8;
-    default:
-        return context->arch.r9;
-    }
+    return context->arch.argument[index];
 }
 
+/* RAX; RDX and RSI. */
 ARCH_INLINE void arch_set_result(struct context *context, uint64_t status, uint64_t value0,
                                  uint64_t value1) {
     context->arch.rax = status;
-    context->arch.rdx = value0;
-    context->arch.rsi = value1;
+    context->arch.argument[2] = value0;
+    context->arch.argument[1] = value1;
 }
 
 ARCH_INLINE void arch_relax(void) {

@@ -12,7 +12,10 @@ struct context;
 /* Ring-3 registers. The upper part is what an interrupt pushes (SDM 3A, 6.14.2): TSS.RSP0 of the
  * processor that runs the Context points behind `ss`, so they are saved right here. */
 struct arch_context {
-    uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;
+    uint64_t r15, r14, r13, r12, rbp, rbx;
+    uint64_t r11, rcx;
+    uint64_t argument[6]; /* RDI, RSI, RDX, R10 (SYSCALL overwrites RCX), R8, R9 */
+    uint64_t rax;
     uint64_t vector; /* why hv was entered. VECTOR_SYSCALL: left by SYSRET, else by IRET */
     uint64_t error;
     uint64_t rip, cs, rflags, rsp, ss;

@@ -2,18 +2,14 @@
  * data sheet, chapter 3. */
 #include "hv/x86/x86.h"
 
+enum { IOREGSEL = 0x00, IOWIN = 0x10 };  /* offsets of the two memory-mapped registers */
+enum { IOAPICVER = 1, IOREDTBL = 0x10 }; /* two for each pin */
 enum {
-    IOREGSEL = 0x00, /* offsets of the two memory-mapped registers */
-    IOWIN = 0x10,
-
-    IOAPICVER = 1,
-    IOREDTBL = 0x10, /* two for each pin */
-
     REDIRECTION_LOW_ACTIVE = 1 << 13,
     REDIRECTION_LEVEL = 1 << 15,
-    REDIRECTION_MASKED = 1 << 16,
-    REDIRECTION_DESTINATION_SHIFT = 24, /* in the upper half */
+    REDIRECTION_MASKED = 1 << 16
 };
+enum { REDIRECTION_DESTINATION_SHIFT = 24 }; /* in the upper half */
 
 static struct ioapic {
     volatile uint32_t *registers;

@@ -7,18 +7,17 @@
 
 static struct irq *vectors[256];
 
-static bool gsi_attached(uint32_t gsi) {
-    for (unsigned vector = VECTOR_IRQ_FIRST; vector <= VECTOR_IRQ_LAST; vector++)
-        if (vectors[vector] && !vectors[vector]->arch.msi && vectors[vector]->arch.gsi == gsi)
-            return true;
-    return false;
-}
-
-static unsigned free_vector(void) {
-    for (unsigned vector = VECTOR_IRQ_FIRST; vector <= VECTOR_IRQ_LAST; vector++)
-        if (!vectors[vector])
-            return vector;
-    return 0;
+/* A free vector, 0 if there is none; *taken: another Irq has this pin. */
+static unsigned find_vector(bool msi, uint32_t gsi, bool *taken) {
+    unsigned found = 0;
+    for (unsigned vector = VECTOR_IRQ_FIRST; vector <= VECTOR_IRQ_LAST; vector++) {
+        const struct irq *irq = vectors[vector];
+        if (!irq)
+            found = vector;
+        else if (!msi && !irq->arch.msi && irq->arch.gsi == gsi)
+            *taken = true;
+    }
+    return found;
 }
 
 enum bh_status arch_irq_attach(struct irq *irq, uint64_t source, uint64_t *address,
@@ -28,9 +27,10 @@ enum bh_status arch_irq_attach(struct irq *irq, uint64_t source, uint64_t *addre
     *address = *data = 0;
     if (!msi && ((source & ~BH_IRQ_GSI_LEVEL) >> 32 || !ioapic_has(gsi)))
         return BH_BAD_ARG;
-    if (!msi && gsi_attached(gsi))
+    bool taken = false;
+    unsigned vector = find_vector(msi, gsi, &taken);
+    if (taken)
         return BH_BUSY;
-    unsigned vector = free_vector();
     if (!vector)
         return BH_NO_MEMORY;
 

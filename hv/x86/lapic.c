@@ -3,26 +3,11 @@
 #include "hv/x86/x86.h"
 
 /* Register offsets (table 10-1); in x2APIC mode MSR IA32_X2APIC + offset / 16. */
-enum {
-    APIC_ID = 0x20,
-    APIC_TPR = 0x80,
-    APIC_EOI = 0xb0,
-    APIC_SPURIOUS = 0xf0,
-    APIC_LVT_TIMER = 0x320,
-    APIC_LVT_LINT0 = 0x350,
-    APIC_LVT_LINT1 = 0x360,
-    APIC_LVT_ERROR = 0x370,
-    APIC_INITIAL_COUNT = 0x380,
-    APIC_CURRENT_COUNT = 0x390,
-    APIC_DIVIDE = 0x3e0,
-
-    SPURIOUS_ENABLE = 1 << 8,
-    LVT_NMI = 4 << 8,
-    LVT_MASKED = 1 << 16,
-    LVT_TSC_DEADLINE = 2 << 17,
-    DIVIDE_BY_1 = 0xb,
-    XAPIC_ID_SHIFT = 24,
-};
+enum { APIC_ID = 0x20, APIC_TPR = 0x80, APIC_EOI = 0xb0, APIC_SPURIOUS = 0xf0 };
+enum { APIC_LVT_TIMER = 0x320, APIC_LVT_LINT0 = 0x350, APIC_LVT_LINT1 = 0x360 };
+enum { APIC_INITIAL_COUNT = 0x380, APIC_CURRENT_COUNT = 0x390, APIC_DIVIDE = 0x3e0 };
+enum { APIC_LVT_ERROR = 0x370, LVT_NMI = 4 << 8, LVT_MASKED = 1 << 16, LVT_TSC_DEADLINE = 2 << 17 };
+enum { SPURIOUS_ENABLE = 1 << 8, DIVIDE_BY_1 = 0xb, XAPIC_ID_SHIFT = 24 };
 
 static volatile uint32_t *registers; /* NULL: x2APIC */
 static uint64_t address;

@@ -12,7 +12,6 @@
 #define OBJECT_LIMIT 0x8000000000 /* object memory lies below 512 GiB: one PML4 entry */
 #define HV_BASE 0xffffffff80000000
 #define HV_LOAD 0x200000
-#define HV_IMAGE_BYTES_MAX 0x200000 /* one page table */
 #define WINDOW_BASE 0xffffffff80400000
 
 /* Page slots of the window. */
@@ -41,6 +40,7 @@
 #define CPU_RING_SWITCHES 816
 
 /* Offsets in struct arch_context. */
+#define FRAME_KEPT_BY_C 48 /* the registers that a C function preserves end here */
 #define FRAME_VECTOR 120
 #define FRAME_RIP 136
 #define FRAME_CS 144

@@ -48,44 +48,25 @@ void arch_panic(const char *reason) {
     panic("%s: a bug in hv, please report it with these lines", reason);
 }
 
-static const char *exception_name(uint64_t vector) {
-    static const char *const names[VECTOR_EXTERNAL] = {
-        "divide error",
-        "debug",
-        "NMI",
-        "breakpoint",
-        "overflow",
-        "bound range",
-        "invalid opcode",
-        "no FPU",
-        "double fault",
-        NULL,
-        "invalid TSS",
-        "segment not present",
-        "stack fault",
-        "general protection",
-        "page fault",
-        NULL,
-        "x87 error",
-        "alignment check",
-        "machine check",
-        "SIMD error",
-    };
-    return vector < VECTOR_EXTERNAL && names[vector] ? names[vector] : "exception";
-}
+/* Intel's names, by vector: SDM 3A, table 6-1. */
+static const char exceptions[][4] = {"#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD",
+                                     "#NM", "#DF", "9",   "#TS", "#NP", "#SS", "#GP",
+                                     "#PF", "15",  "#MF", "#AC", "#MC", "#XM"};
 
 void panic_exception(const struct arch_context *frame) {
-    log_print("hv: panic: %s (vector %lu, error %lx) in ring %lu at %lx\n",
-              exception_name(frame->vector), frame->vector, frame->error, frame->cs & 3,
-              frame->rip);
-    log_print("hv: cr2 %016lx rflags %08lx rsp %016lx rbp %016lx\n", read_cr2(), frame->rflags,
-              frame->rsp, frame->rbp);
-    log_print("hv: rax %016lx rbx %016lx rcx %016lx rdx %016lx\n", frame->rax, frame->rbx,
-              frame->rcx, frame->rdx);
-    log_print("hv: rsi %016lx rdi %016lx r8  %016lx r9  %016lx\n", frame->rsi, frame->rdi,
-              frame->r8, frame->r9);
-    log_print("hv: r10 %016lx r11 %016lx r12 %016lx r13 %016lx\n", frame->r10, frame->r11,
-              frame->r12, frame->r13);
-    log_print("hv: r14 %016lx r15 %016lx\n", frame->r14, frame->r15);
+    static const char names[][4] = {"r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "rcx",
+                                    "rdi", "rsi", "rdx", "r10", "r8 ", "r9 ", "rax"};
+    uint64_t vector = frame->vector;
+    bool hardware = vector == VECTOR_NMI || vector == VECTOR_MC;
+    log_print("hv: panic: %s (vector %lu, error %lx) in ring %lu at %lx: %s\n",
+              vector < sizeof(exceptions) / sizeof(exceptions[0]) ? exceptions[vector]
+                                                                  : "exception",
+              vector, frame->error, frame->cs & 3, frame->rip,
+              hardware ? "the hardware reports a failure"
+                       : "a bug in hv, please report it with these lines");
+    log_print("hv: cr2 %016lx rsp %016lx rflags %08lx", read_cr2(), frame->rsp, frame->rflags);
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        log_print("%s%s %016lx", i % 4 ? " " : "\nhv: ", names[i], ((const uint64_t *)frame)[i]);
+    log_print("\n");
     stop(frame->rbp);
 }
