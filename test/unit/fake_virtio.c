@@ -277,6 +277,8 @@ static void send_msi(const struct fake_virtio *v, uint16_t vector) {
 
 void fake_virtio_interrupt(struct fake_virtio *v, unsigned queue, bool force) {
     const struct fake_queue *q = &v->queue[queue];
+    if (!q->enabled)
+        return;
     const uint16_t *avail = memory(q->driver);
     bool wanted = v->accepted & F_EVENT
                       ? (uint16_t)(q->used_made - avail[2 + q->size] - 1) < q->size
