@@ -238,7 +238,8 @@ static bool write_out(struct connection *c) {
     size_t bytes = c->buffer_end - c->buffer_at;
     if (bytes == 0)
         return true;
-    if (TCP_SND_BUF - tcp_sndbuf(c->pcb) + bytes > UNSENT_MAX ||
+    /* Not tcp_sndbuf(): that counts to 65,535 only. */
+    if (TCP_SND_BUF - c->pcb->snd_buf + bytes > UNSENT_MAX ||
         tcp_write(c->pcb, c->buffer + c->buffer_at, (u16_t)bytes, TCP_WRITE_FLAG_COPY) != ERR_OK)
         return false;
     c->buffer_at = c->buffer_end;
@@ -365,9 +366,13 @@ static err_t accepted(void *arg, struct tcp_pcb *pcb, err_t error) {
 /* --- start ---------------------------------------------------------------------------------------
  */
 
+/* Called for every change; IPv6 addresses come and go without being news. */
 static void say_address(struct netif *netif) {
-    if (!ip4_addr_isany(netif_ip4_addr(netif)))
-        printf("webd: http://%s/\n", ip4addr_ntoa(netif_ip4_addr(netif)));
+    static ip4_addr_t said;
+    if (ip4_addr_cmp(&said, netif_ip4_addr(netif)) || ip4_addr_isany(netif_ip4_addr(netif)))
+        return;
+    said = *netif_ip4_addr(netif);
+    printf("webd: http://%s/\n", ip4addr_ntoa(&said));
 }
 
 static void loaded(bool ok) {
