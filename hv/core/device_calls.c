@@ -1,0 +1,45 @@
+/* The structural calls on interrupt sources and on the board. */
+#include "hv/core/call.h"
+
+struct result act_irq_attach(const struct call *call) {
+    struct irq *irq = call->slot[0]->object;
+    struct result result = {.status = BH_BUSY};
+    if (irq->attached)
+        return result;
+    result.status = arch_irq_attach(irq, call->value[2], &result.value0, &result.value1);
+    irq->attached = result.status == BH_OK;
+    return result;
+}
+
+/* Up to 8 characters, the lowest byte first; the first zero byte ends them. */
+static void log_packed(uint64_t packed) {
+    char text[8];
+    size_t length = 0;
+    for (; length < sizeof(text) && (packed & 0xff); packed >>= 8)
+        text[length++] = (char)(packed & 0xff);
+    arch_log(text, length);
+}
+
+struct result act_system(const struct call *call) {
+    /* Right that each operation needs, by enum bh_system. */
+    static const uint8_t rights[] = {BH_SYSTEM_RESET, BH_SYSTEM_RESET, BH_SYSTEM_LOG,
+                                     BH_SYSTEM_INFO};
+    uint64_t operation = call->value[1], argument = call->value[2];
+    if (operation >= sizeof(rights))
+        return answer(BH_BAD_ARG);
+    if (rights[operation] & ~call->slot[0]->rights)
+        return answer(BH_BAD_RIGHTS);
+    switch (operation) {
+    case BH_SYSTEM_OP_RESET:
+        return answer(arch_reset());
+    case BH_SYSTEM_OP_POWER_OFF:
+        return answer(arch_power_off());
+    case BH_SYSTEM_OP_LOG:
+        log_packed(argument);
+        return answer(BH_OK);
+    default: /* BH_SYSTEM_OP_COUNTER */
+        if (argument >= BH_COUNTER_COUNT)
+            return answer(BH_BAD_ARG);
+        return (struct result){BH_OK, call->held.cpu->counter[argument], 0};
+    }
+}
