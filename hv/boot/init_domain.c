@@ -209,9 +209,10 @@ static void fill_bootinfo(struct bh_bootinfo *info, const struct boot *boot) {
     info->log_pages = LOG_PAGES;
     info->ram_bytes = boot->memory.ram_bytes;
     info->hv_bytes = (uint64_t)(image_end - image_start);
+    char *hex = info->build_id;
     for (unsigned i = 0; i < BUILD_ID_BYTES; i++) {
-        info->build_id[2 * i] = "0123456789abcdef"[build_id[i] >> 4];
-        info->build_id[2 * i + 1] = "0123456789abcdef"[build_id[i] & 0xf];
+        *hex++ = "0123456789abcdef"[build_id[i] >> 4];
+        *hex++ = "0123456789abcdef"[build_id[i] & 0xf];
     }
     copy_text(info->command_line, sizeof(info->command_line), boot->loader.command_line,
               sizeof(boot->loader.command_line));

@@ -45,7 +45,7 @@ static uint64_t stack_top(unsigned stack) {
 }
 
 static void set_gate(unsigned vector, uint8_t ist, uint8_t type) {
-    uint64_t stub = (uint64_t)(vector_stubs + vector * VECTOR_STUB_BYTES);
+    uint64_t stub = (uint64_t)vector_stubs[vector];
     idt[vector] = (struct gate){.offset_low = (uint16_t)stub,
                                 .selector = SELECTOR_KERNEL_CODE,
                                 .ist = ist,

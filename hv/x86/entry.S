@@ -88,11 +88,15 @@ vector_stubs:
     .set vector, 0
     .rept 256
     .balign 16
-    .if !(vector == VECTOR_DF || (vector >= VECTOR_TS && vector <= VECTOR_PF) || vector == VECTOR_AC || vector == VECTOR_CP || vector == VECTOR_VC || vector == VECTOR_SX)
+    .set bit, 0
+    .if vector < VECTOR_EXTERNAL
+    .set bit, 1 << vector
+    .endif
+    .if !(bit & VECTORS_WITH_ERROR_CODE)
     pushq $0
     .endif
     pushq $vector
-    .if vector == VECTOR_DB || vector == VECTOR_NMI || vector == VECTOR_DF || vector == VECTOR_MC
+    .if bit & VECTORS_WITH_OWN_STACK
     jmp on_own_stack
     .else
     jmp interrupted
@@ -142,11 +146,17 @@ from_ring_0:
     call idle_interrupt
     jmp leave_to_another
 
-/* GS may be either's. The frame has the form of struct arch_context. */
+/* GS may be either's. The frame has the form of struct arch_context. A #DB can only be what is left of
+ * ring 3 stepping through SYSCALL, because hv sets no breakpoints and FMASK clears TF: no harm. */
 fatal:
+    cmpq $VECTOR_DB, (%rsp)
+    je 1f
     save_registers
     movq %rsp, %rdi
     cld
     call panic_exception
+1:
+    addq $FRAME_RIP - FRAME_VECTOR, %rsp
+    iretq
 
     .section .note.GNU-stack, "", @progbits

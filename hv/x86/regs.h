@@ -97,13 +97,11 @@
 #define VECTOR_NMI 2
 #define VECTOR_BP 3
 #define VECTOR_DF 8
-#define VECTOR_TS 10
 #define VECTOR_PF 14
-#define VECTOR_AC 17
 #define VECTOR_MC 18
-#define VECTOR_CP 21
-#define VECTOR_VC 29       /* APM 2, 15.36 */
-#define VECTOR_SX 30       /* APM 2, 15.28 */
+/* As sets of bits. #DF, #TS, #NP, #SS, #GP, #PF, #AC, #CP; AMD: #VC, #SX (APM 2, 8.2). */
+#define VECTORS_WITH_ERROR_CODE 0x60227d00
+#define VECTORS_WITH_OWN_STACK (1 << VECTOR_DB | 1 << VECTOR_NMI | 1 << VECTOR_DF | 1 << VECTOR_MC)
 #define VECTOR_EXTERNAL 32 /* from here on interrupts */
 /* hv's own choice. The 8259s are masked, but could still send a spurious one: 32 to 47. */
 #define VECTOR_PIC 32

@@ -38,8 +38,7 @@ _Noreturn void panic_exception(const struct arch_context *frame);
 extern const uint8_t build_id[BUILD_ID_BYTES]; /* SHA-1 by the linker: hv.ld */
 
 /* entry.S */
-extern uint8_t syscall_entry[], vector_stubs[];
-#define VECTOR_STUB_BYTES 16
+extern uint8_t syscall_entry[], vector_stubs[256][16];
 _Noreturn void leave_to_another(void);
 
 /* cpu.c: the processor's tables and registers. */
