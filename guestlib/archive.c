@@ -11,7 +11,7 @@ enum { FIELD_MODE = 1, FIELD_FILE_BYTES = 6, FIELD_NAME_BYTES = 11 };
 #define MODE_REGULAR 0100000u
 
 static bool hex_field(const uint8_t *header, unsigned field, uint32_t *value) {
-    const uint8_t *digits = header + 6 + 8 * field;
+    const uint8_t *digits = header + 6 + (size_t)8 * field;
     *value = 0;
     for (unsigned i = 0; i < 8; i++) {
         uint32_t digit;
@@ -53,7 +53,9 @@ enum archive_result archive_entry(const uint8_t *piece, size_t piece_bytes, uint
         return ARCHIVE_DAMAGED;
     entry->next = align4(entry->contents + entry->bytes);
     entry->is_file = (mode & MODE_TYPE) == MODE_REGULAR;
-    strcpy(entry->name, strncmp(name, "./", 2) == 0 ? name + 2 : name);
+    if (strncmp(name, "./", 2) == 0)
+        name += 2;
+    memcpy(entry->name, name, strlen(name) + 1); /* fits: name_bytes was checked */
     return ARCHIVE_ENTRY;
 }
 

@@ -50,14 +50,13 @@ void guest_panic(const char *format, ...) {
     static bool panicking;
     if (!panicking) {
         panicking = true;
-        char text[256] = "panic: ";
-        size_t start = strlen(text);
+        char text[256], line[sizeof text + sizeof "panic: \n"];
         va_list arguments;
         va_start(arguments, format);
-        vsnprintf(text + start, sizeof text - start - 1, format, arguments);
+        vsnprintf(text, sizeof text, format, arguments);
         va_end(arguments);
-        strcat(text, "\n");
-        guest_output(text, strlen(text));
+        snprintf(line, sizeof line, "panic: %s\n", text);
+        guest_output(line, strlen(line));
         if (domain) {
             console_drain();
             control_exit(EXIT_FAILURE);

@@ -17,7 +17,8 @@
 #define LWIP_IPV6 1
 #define LWIP_IPV6_MLD 1
 #define LWIP_IPV6_AUTOCONFIG 1
-#define IPV6_FRAG_COPYHEADER 1 /* with pointers of 64 bits lwIP needs more room than the header has */
+/* With pointers of 64 bits lwIP's bookkeeping does not fit into the fragment's header. */
+#define IPV6_FRAG_COPYHEADER 1
 #define LWIP_ARP 1
 #define LWIP_ICMP 1
 #define LWIP_ICMP6 1

@@ -35,7 +35,9 @@ static err_t finish(struct tcp_pcb *pcb) {
     tcp_recv(pcb, NULL);
     tcp_sent(pcb, NULL);
     tcp_err(pcb, NULL);
-    return tcp_close(pcb) == ERR_OK ? ERR_OK : abandon(pcb);
+    if (tcp_close(pcb) != ERR_OK)
+        return abandon(pcb);
+    return ERR_OK;
 }
 
 static err_t echo_send(struct echo *echo) {
@@ -80,9 +82,11 @@ static void echo_failed(void *arg, err_t error) {
 
 static err_t echo_accept(void *arg, struct tcp_pcb *pcb, err_t error) {
     (void)arg;
-    struct echo *echo = error == ERR_OK ? calloc(1, sizeof *echo) : NULL;
+    if (error != ERR_OK)
+        return error;
+    struct echo *echo = calloc(1, sizeof *echo);
     if (!echo)
-        return error == ERR_OK ? abandon(pcb) : error;
+        return abandon(pcb);
     echo->pcb = pcb;
     tcp_arg(pcb, echo);
     tcp_recv(pcb, echo_received);
@@ -151,7 +155,9 @@ static err_t source_send(struct bulk *bulk, struct tcp_pcb *pcb) {
 static err_t source_sent(void *arg, struct tcp_pcb *pcb, u16_t bytes) {
     struct bulk *bulk = arg;
     (void)bytes;
-    return bulk->bytes > 0 ? source_send(bulk, pcb) : ERR_OK;
+    if (bulk->bytes == 0)
+        return ERR_OK;
+    return source_send(bulk, pcb);
 }
 
 static err_t source_received(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t error) {
@@ -177,9 +183,11 @@ static void bulk_failed(void *arg, err_t error) {
 }
 
 static err_t bulk_accept(void *arg, struct tcp_pcb *pcb, err_t error) {
-    struct bulk *bulk = error == ERR_OK ? calloc(1, sizeof *bulk) : NULL;
+    if (error != ERR_OK)
+        return error;
+    struct bulk *bulk = calloc(1, sizeof *bulk);
     if (!bulk)
-        return error == ERR_OK ? abandon(pcb) : error;
+        return abandon(pcb);
     bool source = arg != NULL;
     tcp_arg(pcb, bulk);
     tcp_recv(pcb, source ? source_received : sink_received);

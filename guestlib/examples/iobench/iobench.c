@@ -108,7 +108,7 @@ int main(int argc, char **argv) {
     for (unsigned i = 0; i < DEPTH_MAX; i++)
         reads[i] = (struct block_io){
             .operation = BH_BLOCK_READ,
-            .sector = i * (READ_BYTES / BH_SECTOR_BYTES),
+            .sector = i * (uint64_t)(READ_BYTES / BH_SECTOR_BYTES),
             .buffer = buffers[i],
             .bytes = READ_BYTES,
             .done = read_done,

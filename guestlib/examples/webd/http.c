@@ -270,7 +270,7 @@ static bool stream_is_clear(unsigned status, const struct fields *fields) {
 
 static void parse_head(struct text head, struct http_request *request) {
     struct fields fields = {0};
-    struct text line;
+    struct text line = head;
     bool is_1_0 = false, malformed = false;
     cut_line(&head, &line);
     request->status = parse_request_line(line, request, &is_1_0);

@@ -36,16 +36,21 @@ static void finish(bool ok) {
 static bool add(const struct archive_entry *entry) {
     if (site.count == site.room) {
         unsigned room = site.room ? site.room * 2 : 16;
+        if (room > FILES_MAX)
+            return false;
         struct site_file *files = realloc(site.files, room * sizeof *files);
-        if (!files || room > FILES_MAX)
+        if (!files)
             return false;
         site.files = files;
         site.room = room;
     }
-    char *name = strdup(entry->name);
-    if (!name)
+    struct site_file *file = &site.files[site.count];
+    file->name = strdup(entry->name);
+    file->offset = entry->contents;
+    file->bytes = entry->bytes;
+    if (!file->name)
         return false;
-    site.files[site.count++] = (struct site_file){name, entry->contents, entry->bytes};
+    site.count++;
     return true;
 }
 

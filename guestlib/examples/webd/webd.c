@@ -20,9 +20,9 @@
 #include "lwip/tcp.h"
 
 #define CONNECTIONS_MAX 256u
-#define PIECE_BYTES (32u * 1024)
+#define PIECE_BYTES 32768u
 #define BUFFER_BYTES (PIECE_BYTES + BH_SECTOR_BYTES) /* a piece may begin inside a sector */
-#define UNSENT_MAX (64u * 1024)                      /* of one connection, in lwIP */
+#define UNSENT_MAX 65536u                            /* of one connection, in lwIP */
 #define HEAD_BYTES (512u + HTTP_ENCODED_BYTES_MAX)
 #define POLL_HALF_S 2u
 #define REQUEST_S 15u /* for a request's head, or between two requests */
@@ -239,7 +239,7 @@ static bool write_out(struct connection *c) {
     if (bytes == 0)
         return true;
     /* Not tcp_sndbuf(): that counts to 65,535 only. */
-    if (TCP_SND_BUF - c->pcb->snd_buf + bytes > UNSENT_MAX ||
+    if ((size_t)TCP_SND_BUF - c->pcb->snd_buf + bytes > UNSENT_MAX ||
         tcp_write(c->pcb, c->buffer + c->buffer_at, (u16_t)bytes, TCP_WRITE_FLAG_COPY) != ERR_OK)
         return false;
     c->buffer_at = c->buffer_end;
@@ -291,11 +291,12 @@ static err_t drive(struct connection *c) {
             end_answer(c);
         }
         pull(c);
-        if (c->state == LINGERING)
-            return c->peer_done ? finish(c) : ERR_OK;
         struct http_request request;
-        if (!http_parse(c->input, c->input_bytes, &request))
-            return c->peer_done ? finish(c) : ERR_OK;
+        if (c->state == LINGERING || !http_parse(c->input, c->input_bytes, &request)) {
+            if (c->peer_done)
+                return finish(c);
+            return ERR_OK;
+        }
         c->input_bytes -= request.bytes;
         memmove(c->input, c->input + request.bytes, c->input_bytes);
         answer(c, &request);
@@ -328,10 +329,15 @@ static err_t polled(void *arg, struct tcp_pcb *pcb) {
     static const unsigned patience_s[] = {REQUEST_S, SEND_S, LINGER_S};
     struct connection *c = arg;
     (void)pcb;
-    if (++c->waited_s <= patience_s[c->state])
-        return c->state == SENDING ? drive(c) : ERR_OK;
-    if (c->state != READING || c->input_bytes == 0)
-        return c->state == READING ? finish(c) : drop(c);
+    c->waited_s++;
+    if (c->state == SENDING && c->waited_s <= SEND_S)
+        return drive(c);
+    if (c->waited_s <= patience_s[c->state])
+        return ERR_OK;
+    if (c->state != READING)
+        return drop(c);
+    if (c->input_bytes == 0)
+        return finish(c);
     c->keep_alive = false;
     answer_status(c, &(struct http_request){0}, 408, "");
     return drive(c);

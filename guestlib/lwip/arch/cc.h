@@ -7,8 +7,8 @@
 
 #include "guestlib/guest.h"
 
-#define SSIZE_MAX LONG_MAX /* newlib has no such macro, and lwIP's own guess is wrong for 64 bits  \
-                            */
+/* newlib has no such macro, and lwIP's own guess is wrong for 64 bits. */
+#define SSIZE_MAX LONG_MAX
 
 uint32_t stack_rand(void); /* stack.c */
 
