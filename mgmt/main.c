@@ -12,6 +12,7 @@
 #include "guestlib/loop.h"
 #include "mgmt/backend.h"
 #include "mgmt/console/commands.h"
+#include "mgmt/console/show.h"
 #include "mgmt/console/terminal.h"
 #include "mgmt/console/uart.h"
 #include "mgmt/domain/domain.h"
@@ -76,6 +77,7 @@ static void check_ready(void) {
         if (d->state == DOMAIN_STARTING)
             return;
     mgmt.ready = true;
+    show_mark_ready();
     log_line("mgmt", "ready; `help` lists the commands");
     terminal_prompt();
 }

@@ -303,23 +303,58 @@ void show_mem(const struct request *request) {
         json_end(&j);
 }
 
-void show_cpu(const struct request *request) {
+/* hv's counters and the TSC (0 at power-on) at one moment. */
+struct moment {
+    uint64_t tsc;
+    uint64_t counter[BH_COUNTER_COUNT];
+};
+
+static struct moment when_ready;
+
+static struct moment moment_now(void) {
+    struct moment moment = {.tsc = tsc_read()};
+    for (unsigned i = 0; i < BH_COUNTER_COUNT; i++)
+        hv_system(BH_SYSTEM_OP_COUNTER, i, &moment.counter[i]);
+    return moment;
+}
+
+void show_mark_ready(void) {
+    when_ready = moment_now();
+}
+
+static void show_moment(struct json *j, const char *name, const struct moment *moment) {
     static const char *const counters[BH_COUNTER_COUNT] = {
         "idle_tsc",    "ring_switches", "space_switches", "interrupts",
         "tlb_flushes", "ipis",          "scrubbed_pages",
     };
-    uint64_t now = tsc_read(), mgmt = 0;
+    if (j) {
+        json_object(j, name);
+        json_number(j, "tsc", moment->tsc);
+    }
+    for (unsigned i = 0; i < BH_COUNTER_COUNT; i++) {
+        if (j)
+            json_number(j, counters[i], moment->counter[i]);
+        else
+            terminal_print("  hv %-16s %llu\n", counters[i],
+                           (unsigned long long)moment->counter[i]);
+    }
+    if (j)
+        json_object_end(j);
+}
+
+void show_cpu(const struct request *request) {
+    struct moment now = moment_now();
+    uint64_t up = now.tsc - host_info()->tsc_at_start, mgmt = 0;
     hv_context_get(OWN(BH_INIT_CONTEXT), BH_REG_CPU_TIME, &mgmt);
     struct json j;
     if (request->json) {
         show_begin(request, &j);
         json_number(&j, "tsc_hz", host_info()->tsc_hz);
-        json_number(&j, "uptime_tsc", now - host_info()->tsc_at_start);
+        json_number(&j, "uptime_tsc", up);
         json_number(&j, "mgmt_tsc", mgmt);
         json_array(&j, "guests");
     } else {
-        terminal_print("up %llu ms on %u processors; mgmt %llu ms\n",
-                       (unsigned long long)to_ms(now - host_info()->tsc_at_start),
+        terminal_print("up %llu ms on %u processors; mgmt %llu ms\n", (unsigned long long)to_ms(up),
                        host_info()->cpus, (unsigned long long)to_ms(mgmt));
     }
     const struct domain *d;
@@ -336,19 +371,11 @@ void show_cpu(const struct request *request) {
     }
     if (request->json) {
         json_array_end(&j);
-        json_object(&j, "counters");
-    }
-    for (unsigned i = 0; i < BH_COUNTER_COUNT; i++) {
-        uint64_t value = 0;
-        hv_system(BH_SYSTEM_OP_COUNTER, i, &value);
-        if (request->json)
-            json_number(&j, counters[i], value);
-        else
-            terminal_print("  hv %-16s %llu\n", counters[i], (unsigned long long)value);
-    }
-    if (request->json) {
-        json_object_end(&j);
+        show_moment(&j, "when_ready", &when_ready);
+        show_moment(&j, "counters", &now);
         json_end(&j);
+    } else {
+        show_moment(NULL, "counters", &now);
     }
 }
 

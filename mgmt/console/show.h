@@ -23,3 +23,6 @@ void show_caps(const struct request *request, const struct domain *d); /* NULL: 
 void show_mem(const struct request *request);
 void show_cpu(const struct request *request);
 void show_log(const struct request *request);
+
+/* mgmt is ready now: `cpu` reports hv's counters as they stand at this moment. */
+void show_mark_ready(void);
