@@ -130,7 +130,7 @@ static char *put_unit(char *to, uint16_t unit) {
 static void read_name(const uint8_t *from, char name[GPT_NAME_BYTES]) {
     char *to = name;
     for (unsigned i = 0; i < ENTRY_NAME_UNITS; i++) {
-        uint16_t unit = read_le16(from + 2 * i);
+        uint16_t unit = read_le16(from + (size_t)2 * i);
         if (unit == 0)
             break;
         to = put_unit(to, unit);

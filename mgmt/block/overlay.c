@@ -61,7 +61,7 @@ bool overlay_write(struct overlay *o, uint64_t sector, const uint8_t *from, uint
         struct chunk *chunk = chunk_for_writing(o, sector / CHUNK_SECTORS);
         if (!chunk)
             return false;
-        unsigned index = sector % CHUNK_SECTORS;
+        size_t index = sector % CHUNK_SECTORS;
         uint8_t *to = chunk->data + index * BH_SECTOR_BYTES;
         if (from)
             memcpy(to, from + i * BH_SECTOR_BYTES, BH_SECTOR_BYTES);
@@ -75,7 +75,7 @@ bool overlay_write(struct overlay *o, uint64_t sector, const uint8_t *from, uint
 void overlay_patch(const struct overlay *o, uint64_t sector, uint8_t *to, uint64_t sectors) {
     for (uint64_t i = 0; i < sectors; i++, sector++) {
         const struct chunk *chunk = o->place[place_of(o, sector / CHUNK_SECTORS)];
-        unsigned index = sector % CHUNK_SECTORS;
+        size_t index = sector % CHUNK_SECTORS;
         if (chunk && chunk->written & 1u << index)
             memcpy(to + i * BH_SECTOR_BYTES, chunk->data + index * BH_SECTOR_BYTES,
                    BH_SECTOR_BYTES);

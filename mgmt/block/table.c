@@ -7,7 +7,7 @@
 
 /* Blocks 0 and 1 fit for every block size that drivers let through. */
 _Static_assert(GPT_ENTRIES_BYTES_MAX >= 65536u, "entries or a block");
-#define BUFFER_BYTES (2u * GPT_ENTRIES_BYTES_MAX)
+#define BUFFER_BYTES ((size_t)2 * GPT_ENTRIES_BYTES_MAX)
 
 struct reader {
     struct disk *disk;

@@ -320,7 +320,7 @@ static void give_up_disk(struct disk *disk) {
 /* A limit that the device states, if it has the feature; 0 means none or nonsense. */
 static uint32_t limit(const struct virtio_device *d, uint64_t feature, uint32_t offset,
                       uint32_t without) {
-    return d->features & feature ? virtio_config_read32(d, offset) : without;
+    return (d->features & feature) ? virtio_config_read32(d, offset) : without;
 }
 
 static bool read_geometry(struct virtio_blk *b) {
@@ -342,7 +342,8 @@ static bool read_geometry(struct virtio_blk *b) {
     b->write_zeroes_sectors_max = limit(d, F_WRITE_ZEROES, CONFIG_MAX_WRITE_ZEROES_SECTORS, 0) &
                                   ~(block / BH_SECTOR_BYTES - 1);
 
-    uint8_t exp = d->features & F_TOPOLOGY ? virtio_config_read8(d, CONFIG_PHYSICAL_BLOCK_EXP) : 0;
+    uint8_t exp =
+        (d->features & F_TOPOLOGY) ? virtio_config_read8(d, CONFIG_PHYSICAL_BLOCK_EXP) : 0;
     disk->block_bytes = block;
     disk->physical_bytes = block << (exp <= PHYSICAL_EXP_MAX ? exp : 0);
     disk->sectors =

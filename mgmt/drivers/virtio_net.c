@@ -178,7 +178,7 @@ static bool receive_frame(struct virtio_net *n) {
     memcpy(&header, receive_buffer(n, slot), sizeof(header));
     pieces[0] = (struct frame_piece){receive_buffer(n, slot) + sizeof(header),
                                      bytes - (uint32_t)sizeof(header)};
-    unsigned count = n->device.features & F_MRG_RXBUF ? header.buffers : 1;
+    unsigned count = (n->device.features & F_MRG_RXBUF) ? header.buffers : 1;
     if (count == 0 || count > FRAME_BUFFERS_MAX) {
         give_up(n, "spreads a frame over an impossible number of buffers");
         return false;

@@ -41,9 +41,10 @@ struct layout {
 static struct layout layout_of(const struct virtq_settings *s) {
     struct layout l;
     l.avail = s->size * sizeof(struct virtq_desc);
-    size_t avail_end = l.avail + 2 * (3u + s->size); /* flags, idx, ring, used_event */
+    size_t avail_end =
+        l.avail + sizeof(uint16_t) * (3u + s->size); /* flags, idx, ring, used_event */
     l.used = (avail_end + USED_ALIGN_BYTES - 1) & ~(size_t)(USED_ALIGN_BYTES - 1);
-    size_t used_end = l.used + 2 * 3u + s->size * sizeof(struct virtq_used_entry);
+    size_t used_end = l.used + sizeof(uint16_t) * 3u + s->size * sizeof(struct virtq_used_entry);
     l.tables = (used_end + USED_ALIGN_BYTES - 1) & ~(size_t)(USED_ALIGN_BYTES - 1);
     l.bytes = l.tables;
     if (s->indirect)

@@ -16,7 +16,7 @@
 
 #define MTU 1500u
 #define TURN_REQUESTS 32u /* then it is the next client's turn */
-#define BURST_BYTES_MIN (2u * BH_NET_FRAME_BYTES_MAX)
+#define BURST_BYTES_MIN ((uint64_t)2 * BH_NET_FRAME_BYTES_MAX)
 #define VLAN_MAX 4094u
 #define FURTHER_MAX 255u /* eight bits of a completion, abi/net.h */
 

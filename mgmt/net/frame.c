@@ -21,8 +21,7 @@
 #define FRAGMENT_HEADER_BYTES 8u
 
 #define TCP_HEADER_BYTES 20u
-#define UDP_HEADER_BYTES 8u
-#define ICMPV6_HEADER_BYTES 8u
+#define UDP_HEADER_BYTES 8u /* every ICMPv6 message that anybody sends has as many */
 #define TCP_CHECKSUM 16u
 #define UDP_CHECKSUM 6u
 #define GSO_BYTES_MIN 256u /* ours: at most 256 segments come out of a frame */
@@ -57,9 +56,8 @@ static uint16_t transport_header_bytes(uint8_t protocol) {
     case PROTOCOL_TCP:
         return TCP_HEADER_BYTES;
     case PROTOCOL_UDP:
-        return UDP_HEADER_BYTES;
     case PROTOCOL_ICMPV6:
-        return ICMPV6_HEADER_BYTES;
+        return UDP_HEADER_BYTES;
     }
     return 0;
 }

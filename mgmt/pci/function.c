@@ -98,7 +98,8 @@ static void prepare_msix(struct pci_function *f, uint8_t offset) {
     uint32_t table = pci_config_read32(f->address, offset + MSIX_TABLE);
     uint8_t bar = table & MSIX_BAR_MASK;
     uint32_t table_offset = table & ~MSIX_BAR_MASK;
-    if (bar >= PCI_BARS || (uint64_t)table_offset + entries * MSIX_ENTRY_BYTES > f->bar[bar].bytes)
+    if (bar >= PCI_BARS ||
+        (uint64_t)table_offset + (uint64_t)entries * MSIX_ENTRY_BYTES > f->bar[bar].bytes)
         return;
     f->msix_capability = offset;
     f->msix_bar = bar;

@@ -66,7 +66,7 @@ static void use(uint8_t id, uint8_t bytes, bool honest) {
     uint16_t index;
     memcpy(&index, used + 2, 2);
     uint32_t entry[2] = {honest ? id % SIZE : id * 0x01010101u, bytes};
-    memcpy(used + 4 + 8 * (index % q.settings.size), entry, sizeof(entry));
+    memcpy(used + 4 + (size_t)8 * (index % q.settings.size), entry, sizeof(entry));
     index++;
     memcpy(used + 2, &index, 2);
 }

@@ -276,7 +276,7 @@ static struct fake_function *decode(uintptr_t address, unsigned width, unsigned 
     for (struct fake_function *f = fake.functions; f; f = f->next) {
         for (unsigned i = 0; i < FAKE_BARS; i++) {
             uint64_t base;
-            memcpy(&base, f->config + REGISTER_BAR0 + 4 * i, sizeof(base));
+            memcpy(&base, f->config + REGISTER_BAR0 + (size_t)4 * i, sizeof(base));
             bool wide = (base & 6u) == 4;
             base &= wide ? ~0xfull : 0xfffffff0ull;
             if (f->bar_bytes[i] && address >= base && address + width <= base + f->bar_bytes[i]) {

@@ -246,7 +246,7 @@ bool fake_virtio_take(struct fake_virtio *v, unsigned queue, struct fake_chain *
     }
     if (v->accepted & F_EVENT) { /* notify again at the next one */
         uint16_t *used = memory(q->device);
-        memcpy(used + 2 + 4 * q->size, &q->avail_seen, sizeof(uint16_t));
+        memcpy(used + 2 + (size_t)4 * q->size, &q->avail_seen, sizeof(uint16_t));
     }
     return true;
 }
@@ -258,7 +258,7 @@ void fake_virtio_set_used_index(struct fake_virtio *v, unsigned queue, uint16_t 
 
 void fake_virtio_use(struct fake_virtio *v, unsigned queue, uint32_t id, uint32_t bytes) {
     struct fake_queue *q = &v->queue[queue];
-    uint8_t *entry = (uint8_t *)memory(q->device) + 4 + 8 * (q->used_made % q->size);
+    uint8_t *entry = (uint8_t *)memory(q->device) + 4 + (size_t)8 * (q->used_made % q->size);
     memcpy(entry, &id, sizeof(id));
     memcpy(entry + 4, &bytes, sizeof(bytes));
     fake_virtio_set_used_index(v, queue, ++q->used_made);
@@ -269,8 +269,8 @@ static void send_msi(const struct fake_virtio *v, uint16_t vector) {
     uint16_t msix_control;
     assert(vector < 8);
     memcpy(&msix_control, v->function.config + 0x86, sizeof(msix_control));
-    memcpy(&data, v->msix + 16 * vector + 8, sizeof(data));
-    memcpy(&control, v->msix + 16 * vector + 12, sizeof(control));
+    memcpy(&data, v->msix + (size_t)16 * vector + 8, sizeof(data));
+    memcpy(&control, v->msix + (size_t)16 * vector + 12, sizeof(control));
     assert(msix_control & 0x8000 && !(msix_control & 0x4000) && !(control & 1));
     fake_interrupt(data);
 }

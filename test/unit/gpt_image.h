@@ -1,11 +1,13 @@
 /* A valid GPT in memory, to be damaged by tests. */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "mgmt/block/gpt.h"
 
+#define SECTOR ((size_t)512)
 #define IMAGE_BLOCKS 2048u
 #define IMAGE_ENTRIES 128u
 #define IMAGE_ENTRIES_BLOCKS 32u /* 16 KiB */
@@ -18,7 +20,7 @@ static inline void image_put(uint8_t *at, uint64_t value, unsigned bytes) {
 
 static inline void image_entry(uint8_t *entries, unsigned index, uint64_t first, uint64_t last,
                                const char *name) {
-    uint8_t *entry = entries + index * 128;
+    uint8_t *entry = entries + (size_t)128 * index;
     memset(entry, 0, 128);
     memset(entry, 0xaa, 16);
     image_put(entry + 32, first, 8);
@@ -51,15 +53,15 @@ static inline void image_seal(uint8_t *header) {
 }
 
 /* Two partitions, "data" and "log", 512-byte blocks. */
-static inline void image_make(uint8_t disk[IMAGE_BLOCKS * 512]) {
-    uint8_t *entries = disk + 2 * 512;
-    memset(disk, 0, 34 * 512);
+static inline void image_make(uint8_t disk[IMAGE_BLOCKS * SECTOR]) {
+    uint8_t *entries = disk + 2 * SECTOR;
+    memset(disk, 0, 34 * SECTOR);
     disk[446 + 4] = 0xee;
     disk[510] = 0x55;
     disk[511] = 0xaa;
     image_entry(entries, 0, 100, 199, "data");
     image_entry(entries, 5, 200, 1000, "log");
     image_header(disk + 512, 1, 2, entries);
-    memcpy(disk + (IMAGE_BLOCKS - 33) * 512, entries, IMAGE_ENTRIES * 128);
-    image_header(disk + (IMAGE_BLOCKS - 1) * 512, IMAGE_BLOCKS - 1, IMAGE_BLOCKS - 33, entries);
+    memcpy(disk + (IMAGE_BLOCKS - 33) * SECTOR, entries, IMAGE_ENTRIES * 128);
+    image_header(disk + (IMAGE_BLOCKS - 1) * SECTOR, IMAGE_BLOCKS - 1, IMAGE_BLOCKS - 33, entries);
 }

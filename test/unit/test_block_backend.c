@@ -10,7 +10,7 @@
 #include "mgmt/block/disk.h"
 
 #define REQUESTS_MAX 24u
-#define DISK_BYTES (IMAGE_BLOCKS * 512u)
+#define DISK_BYTES (IMAGE_BLOCKS * SECTOR)
 
 /* A disk whose requests wait until the test lets them go. */
 struct memory_disk {
@@ -30,7 +30,7 @@ static struct memory_disk disks[DISKS];
 
 static void execute(struct memory_disk *d, struct disk_request *r) {
     enum bh_status status = d->fails ? BH_IO_ERROR : BH_OK;
-    uint64_t at = r->sector * 512;
+    uint64_t at = r->sector * SECTOR;
     if (r->sector <= d->bad_sector && d->bad_sector < r->sector + r->sectors)
         status = BH_IO_ERROR;
     if (r->operation == DISK_READ || r->operation == DISK_WRITE) {
@@ -46,12 +46,12 @@ static void execute(struct memory_disk *d, struct disk_request *r) {
             total += r->segment[i].bytes;
         }
         if (status == BH_OK)
-            assert_int_equal(total, r->sectors * 512);
+            assert_int_equal(total, r->sectors * SECTOR);
     } else if (r->operation == DISK_ID) {
         memcpy((void *)(uintptr_t)r->segment[0].hpa.raw, "memory-disk-serial\0\0", 20);
     } else if (r->operation != DISK_FLUSH) {
         assert_true(r->sectors && r->sector + r->sectors <= IMAGE_BLOCKS);
-        memset(d->contents + at, 0, r->sectors * 512);
+        memset(d->contents + at, 0, r->sectors * SECTOR);
     }
     r->done(r, status);
 }
@@ -69,7 +69,9 @@ static void submit(struct disk *disk, struct disk_request *r) {
 static void release(struct memory_disk *d, unsigned count) {
     for (unsigned i = 0; i < count && d->waiting_count; i++) {
         struct disk_request *r = d->waiting[0];
-        memmove(d->waiting, d->waiting + 1, --d->waiting_count * sizeof(r));
+        d->waiting_count--;
+        for (unsigned n = 0; n < d->waiting_count; n++)
+            d->waiting[n] = d->waiting[n + 1];
         execute(d, r);
     }
 }
@@ -141,12 +143,12 @@ static int setup_group(void **state) {
     image_make(disks[0].contents);
     image_make(disks[1].contents);
     disks[1].contents[512] ^= 1;
-    uint8_t *entries = disks[1].contents + (IMAGE_BLOCKS - 33) * 512;
+    uint8_t *entries = disks[1].contents + (IMAGE_BLOCKS - 33) * SECTOR;
     image_entry(entries, 0, 300, 400, "backup");
     image_entry(entries, 5, 500, 500, "twin");
     image_entry(entries, 6, 501, 501, "twin");
-    image_header(disks[1].contents + (IMAGE_BLOCKS - 1) * 512, IMAGE_BLOCKS - 1, IMAGE_BLOCKS - 33,
-                 entries);
+    image_header(disks[1].contents + (IMAGE_BLOCKS - 1) * SECTOR, IMAGE_BLOCKS - 1,
+                 IMAGE_BLOCKS - 33, entries);
     memset(text, 'T', sizeof(text));
     add_file("file.bin", text, sizeof(text));
     add_file("empty", "", 0);
@@ -229,16 +231,16 @@ static void requests_reach_their_partition_and_no_other_sector(void **state) {
     struct bh_completion done = perform(&one, b, BH_BLOCK_READ, 0, 0, 1024);
     assert_int_equal(done.status, BH_OK);
     assert_int_equal(done.value, 1024);
-    assert_memory_equal(one.window, disks[0].contents + 100 * 512, 1024);
+    assert_memory_equal(one.window, disks[0].contents + 100 * SECTOR, 1024);
     memset(one.window + 4096, 0x5a, 512);
     assert_int_equal(perform(&one, b, BH_BLOCK_WRITE, 99, 4096, 512).status, BH_OK);
-    assert_memory_equal(one.window + 4096, disks[0].contents + 199 * 512, 512);
+    assert_memory_equal(one.window + 4096, disks[0].contents + 199 * SECTOR, 512);
     assert_int_equal(perform(&one, b, BH_BLOCK_FLUSH, 0, 0, 0).status, BH_OK);
     assert_int_equal(perform(&one, b, BH_BLOCK_ID, 0, 0, 20).value, 20);
     assert_string_equal((char *)one.window, "memory-disk-serial");
     static const uint8_t zero[512];
     assert_int_equal(perform(&one, b, BH_BLOCK_WRITE_ZEROES, 99, 0, 512).status, BH_OK);
-    assert_memory_equal(disks[0].contents + 199 * 512, zero, 512);
+    assert_memory_equal(disks[0].contents + 199 * SECTOR, zero, 512);
     assert_int_equal(perform(&one, b, BH_BLOCK_DISCARD, 0, 0, 512).status, BH_OK);
     assert_true(fake_signals(1) > 0);
     struct block_statistics statistics;
@@ -371,7 +373,7 @@ static void the_backup_table_serves(void **state) {
     (void)state;
     struct block_client *b = attach(&one, 1, "partition:backup");
     assert_int_equal(perform(&one, b, BH_BLOCK_READ, 0, 0, 512).status, BH_OK);
-    assert_memory_equal(one.window, disks[1].contents + 300 * 512, 512);
+    assert_memory_equal(one.window, disks[1].contents + 300 * SECTOR, 512);
     detach(b);
 }
 
@@ -411,12 +413,12 @@ static void throw_away_writes_are_seen_by_their_writer_only(void **state) {
     assert_int_equal(perform(&one, a, BH_BLOCK_WRITE_ZEROES, 1501, 0, 512).status, BH_OK);
     assert_int_equal(perform(&one, a, BH_BLOCK_DISCARD, 1501, 0, 512).status, BH_BAD_CALL);
     assert_int_equal(perform(&one, a, BH_BLOCK_READ, 1499, 4096, 2048).status, BH_OK);
-    assert_memory_equal(one.window + 4096, before + 1499 * 512, 512);
+    assert_memory_equal(one.window + 4096, before + 1499 * SECTOR, 512);
     assert_int_equal(one.window[4096 + 512], 0x77);
     assert_int_equal(one.window[4096 + 1024], 0);
-    assert_memory_equal(one.window + 4096 + 1536, before + 1502 * 512, 512);
+    assert_memory_equal(one.window + 4096 + 1536, before + 1502 * SECTOR, 512);
     assert_int_equal(perform(&two, b, BH_BLOCK_READ, 1500, 0, 1024).status, BH_OK);
-    assert_memory_equal(two.window, before + 1500 * 512, 1024);
+    assert_memory_equal(two.window, before + 1500 * SECTOR, 1024);
     assert_memory_equal(disks[0].contents, before, DISK_BYTES);
     detach(a);
     detach(b);

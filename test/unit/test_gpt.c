@@ -3,7 +3,7 @@
 
 #include "gpt_image.h"
 
-static uint8_t disk[IMAGE_BLOCKS * 512];
+static uint8_t disk[IMAGE_BLOCKS * SECTOR];
 static uint8_t *const header = disk + 512, *const entries = disk + 1024;
 static struct gpt_header parsed;
 static struct gpt_partition partitions[GPT_PARTITIONS_MAX];
@@ -36,7 +36,7 @@ static void a_valid_table_is_read(void **state) {
     assert_int_equal(partitions[0].first_block, 100);
     assert_int_equal(partitions[0].blocks, 100);
     assert_string_equal(partitions[1].name, "log");
-    assert_true(gpt_parse_header(disk + (IMAGE_BLOCKS - 1) * 512, 512, IMAGE_BLOCKS - 1,
+    assert_true(gpt_parse_header(disk + (IMAGE_BLOCKS - 1) * SECTOR, 512, IMAGE_BLOCKS - 1,
                                  IMAGE_BLOCKS, &parsed));
 }
 
@@ -129,11 +129,11 @@ static void names_become_clean_utf8(void **state) {
     (void)state;
     static const uint16_t name[] = {'a', 0x1b, 0xe4, 0x20ac, 0xd83d, 0xde00, 0x7f, 'b'};
     for (unsigned i = 0; i < 8; i++)
-        image_put(entries + 56 + 2 * i, name[i], 2);
+        image_put(entries + 56 + (size_t)2 * i, name[i], 2);
     assert_true(entries_good());
     assert_string_equal(partitions[0].name, "a?\xc3\xa4\xe2\x82\xac???b");
     for (unsigned i = 0; i < 36; i++)
-        image_put(entries + 56 + 2 * i, 0x20ac, 2);
+        image_put(entries + 56 + (size_t)2 * i, 0x20ac, 2);
     assert_true(entries_good());
     assert_int_equal(strlen(partitions[0].name), 108);
 }

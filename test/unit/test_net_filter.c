@@ -224,11 +224,11 @@ static void neighbour_discovery(void **state) {
     assert_true(passes(&strict));
     nd(own_ip6, 135, other_ip6, 1, other_mac);
     assert_false(passes(&loose));
-    nd(no_ip, 135, own_ip6, 0, NULL); /* duplicate address detection */
+    nd(no_ip, 135, own_ip6, 0, own_mac); /* duplicate address detection */
     assert_true(passes(&strict));
-    nd(no_ip, 135, other_ip6, 0, NULL);
+    nd(no_ip, 135, other_ip6, 0, own_mac);
     assert_false(passes(&strict));
-    nd(own_local, 133, NULL, 1, own_mac);
+    nd(own_local, 133, no_ip, 1, own_mac);
     assert_true(passes(&strict));
     nd(own_local, 134, own_local, 1, own_mac); /* a router, a redirect */
     assert_false(passes(&loose));
