@@ -35,8 +35,8 @@
  * host-physical address: no two mappings can collide, and large pages fit whenever they can. */
 #define MGMT_VA_MODULES 0x008000000000ull /* MGMT_VA_MODULE_BYTES each */
 #define MGMT_VA_MODULE_BYTES 0x1000000000ull
-#define MGMT_VA_RAM 0x100000000000ull
-#define MGMT_VA_DEVICE 0x200000000000ull
+#define MGMT_VA_RAM 0x200000000000ull
+#define MGMT_VA_DEVICE 0x300000000000ull
 #define MGMT_PHYSICAL_END 0x100000000000ull /* addresses from here on cannot be mapped */
 
 /* Priorities on every CPU. */

@@ -17,7 +17,7 @@
 #define DMA_INDEX_SHIFT 16u
 _Static_assert(BH_CAPTABLE_SLOTS_MAX <= 1u << DMA_INDEX_SHIFT, "a chunk is a slot");
 
-static struct {
+static struct host {
     const struct bh_bootinfo *info;
     uint32_t domains_max;
     uint32_t device_regions;           /* slots of MGMT_SLOT_DEVICE in use, from the first */
@@ -37,8 +37,7 @@ enum bh_status host_start(const struct bh_bootinfo *info) {
     enum bh_status status = hv_cap_info(OWN(BH_INIT_TABLE), 1, &slots, &unused);
     if (status)
         return status;
-    host.info = info;
-    host.domains_max = mgmt_domains(slots);
+    host = (struct host){.info = info, .domains_max = mgmt_domains(slots)};
     for (uint32_t i = 0; i < MGMT_SLOT_DMAS; i++)
         host.dma_free[host.dma_free_count++] = (uint16_t)(MGMT_SLOT_DMAS - 1 - i);
     unsigned eax, ebx, ecx = 0, edx;

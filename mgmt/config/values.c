@@ -108,9 +108,10 @@ static const char *ipv6_group(const char *text, uint8_t bytes[2]) {
 
 /* RFC 4291, 2.2, forms 1 and 2 (an IPv4 address in dots at the end is refused: no guest has one).
  */
+#define NO_GAP 9u
 bool value_ipv6(const char *text, uint8_t out[16]) {
     uint8_t bytes[16] = {0};
-    unsigned groups = 0, gap = 8; /* gap: how many groups stand before "::" */
+    unsigned groups = 0, gap = NO_GAP; /* gap: how many groups stand before "::" */
     if (text[0] == ':' && text[1] == ':') {
         gap = 0;
         text += 2;
@@ -125,7 +126,7 @@ bool value_ipv6(const char *text, uint8_t out[16]) {
         if (*text++ != ':')
             return false;
         if (*text == ':') {
-            if (gap != 8)
+            if (gap != NO_GAP)
                 return false;
             gap = groups;
             text++;
@@ -133,9 +134,9 @@ bool value_ipv6(const char *text, uint8_t out[16]) {
             return false; /* a single colon at the end */
         }
     }
-    if (*text != '\0' || (gap == 8) != (groups == 8))
+    if (*text != '\0' || (gap == NO_GAP) != (groups == 8))
         return false;
-    if (gap < 8) {
+    if (gap != NO_GAP) {
         unsigned tail = groups - gap;
         memmove(&bytes[16 - 2 * tail], &bytes[2 * gap], 2 * tail);
         memset(&bytes[2 * gap], 0, 16 - 2 * groups);

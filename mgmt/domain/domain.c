@@ -23,7 +23,7 @@
 
 #define LAST_WORDS_LINES 10u
 
-static struct {
+static struct domains {
     struct domain **domain; /* in the order of definition */
     uint32_t count, max;
     uint32_t *numbers_free; /* a stack */
@@ -45,8 +45,7 @@ __attribute__((format(printf, 2, 3))) static bool refuse(struct domain_error *er
 }
 
 void domains_start(const uint8_t *archive, size_t bytes) {
-    domains.archive = archive;
-    domains.archive_bytes = bytes;
+    domains = (struct domains){.archive = archive, .archive_bytes = bytes};
     domains.domain = calloc(host_domains_max(), sizeof(*domains.domain));
     domains.numbers_free = calloc(host_domains_max(), sizeof(*domains.numbers_free));
     if (!domains.domain || !domains.numbers_free)
