@@ -1,5 +1,4 @@
-/* Divides physical memory, once: object memory, frame memory, device memory, and what nobody gets.
- */
+/* Divides physical memory, once: objects, frames, devices, and what nobody gets. */
 #include "hv/boot/boot.h"
 
 enum { OBJECT_FRACTION = 32 };
@@ -35,6 +34,7 @@ static void find_ram(struct memory *memory, const struct loader *loader) {
             ranges_subtract(&memory->frames, page_down(entry->base),
                             align_up(entry->base + entry->bytes, PAGE_BYTES));
     }
+    ranges_subtract(&memory->frames, 1ull << features.physical_bits, UINT64_MAX);
 }
 
 /* Every address that is not RAM and does not steer the processor's own interrupts or the IOMMUs. */
@@ -75,7 +75,7 @@ static uint64_t object_memory_option(const char *line) {
     for (; *at >= '0' && *at <= '9' && value < OBJECT_BYTES_MAX; at++)
         value = value * 10 + (uint64_t)(*at - '0');
     unsigned shift = *at == 'K' ? 10 : *at == 'M' ? 20 : *at == 'G' ? 30 : 0;
-    return min_u64(value, OBJECT_BYTES_MAX) << shift;
+    return value < OBJECT_BYTES_MAX >> shift ? value << shift : OBJECT_BYTES_MAX;
 }
 
 /* The highest place below `limit`. */

@@ -17,7 +17,7 @@
 /* Page slots of the window. */
 #define WINDOW_LAPIC 0
 #define WINDOW_IOAPIC 1 /* and the IOAPICS_MAX - 1 that follow */
-#define WINDOW_SCRUB 16 /* ARCH_SCRUB_PAGES for each processor */
+#define WINDOW_SCRUB 16 /* ARCH_SCRUB_PAGES for each processor: room for 31 */
 
 /* A stack lies above a page that is never mapped. */
 #define STACK_GUARD_BYTES 4096

@@ -1,6 +1,7 @@
 /* What follows an entry that is not a hypercall, and the choice of whom to enter next. */
 #include "hv/x86/x86.h"
 
+/* Called by entry.S. */
 void trap(struct context *context);
 void idle_interrupt(uint64_t vector);
 struct context *cpu_switch(void);

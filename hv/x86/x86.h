@@ -69,15 +69,12 @@ void fpu_context_init(struct context *context);
 void fpu_save(struct context *context);
 void fpu_restore(const struct context *context);
 
-/* paging.c: the upper half, made by hv/boot/tables.c and the same in every Space, and the window.
- */
-extern uint64_t kernel_root[512], image_table[512], window_table[512];
+/* paging.c: the upper half, the same in every Space, and its window. hv/boot/tables.c fills it. */
+#define OBJECT_TABLES 33 /* of 1 GiB each: object memory has at most 32 GiB, anyhow aligned */
+extern uint64_t kernel_root[512], image_directory[2][512], image_table[512], window_table[512];
+extern uint64_t object_directory[512], object_tables[OBJECT_TABLES][512];
 void *window_map(unsigned slot, struct pa address); /* one page of device memory */
 _Noreturn void paging_leave_boot(void);
-
-/* Tables that hv/boot/tables.c fills and hv keeps. */
-#define OBJECT_TABLES 33 /* of 1 GiB each: object memory has at most 32 GiB, anyhow aligned */
-extern uint64_t image_directory[2][512], object_directory[512], object_tables[OBJECT_TABLES][512];
 
 /* lapic.c */
 void lapic_init(void);
