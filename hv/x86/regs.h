@@ -21,21 +21,15 @@
 
 /* RFLAGS: SDM 1, 3.4.3. */
 #define RFLAGS_FIXED (1 << 1)
-#define RFLAGS_CF (1 << 0)
-#define RFLAGS_PF (1 << 2)
-#define RFLAGS_AF (1 << 4)
-#define RFLAGS_ZF (1 << 6)
-#define RFLAGS_SF (1 << 7)
 #define RFLAGS_TF (1 << 8)
 #define RFLAGS_IF (1 << 9)
 #define RFLAGS_DF (1 << 10)
-#define RFLAGS_OF (1 << 11)
 #define RFLAGS_IOPL (3 << 12)
 #define RFLAGS_NT (1 << 14)
 #define RFLAGS_RF (1 << 16)
 #define RFLAGS_AC (1 << 18)
 #define RFLAGS_ID (1 << 21)
-#define RFLAGS_ARITHMETIC (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
+#define RFLAGS_ARITHMETIC 0x8d5 /* CF, PF, AF, ZF, SF, OF */
 
 /* Debug registers: SDM 3B, 17.2: nothing enabled, reserved bit set. */
 #define DR7_DISABLED 0x400
