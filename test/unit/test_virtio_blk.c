@@ -6,6 +6,7 @@
 #include "mgmt/backend.h"
 #include "mgmt/block/disk.h"
 #include "mgmt/drivers/virtio_blk.h"
+#include "mgmt/drivers/virtq.h"
 
 #define F_SIZE_MAX (1ull << 1)
 #define F_SEG_MAX (1ull << 2)
@@ -502,6 +503,26 @@ static void read_only_disks_say_so(void **state) {
     assert_true(disk->read_only && !disk->can_discard && !disk->can_write_zeroes);
 }
 
+/* A completion that comes between the last look and the wish for an interrupt raises none. */
+static void the_driver_looks_again_before_it_sleeps(void **state) {
+    (void)state;
+    for (unsigned event_index = 0; event_index < 2; event_index++) {
+        struct virtq q;
+        struct virtq_settings settings = {.size = 4, .segments_max = 1, .event_index = event_index};
+        struct virtq_segment segment = {{(uintptr_t)window}, 1, true};
+        uint16_t slot;
+        uint32_t bytes;
+        assert_int_equal(virtq_create(&q, &settings), BH_OK);
+        virtq_add(&q, &segment, 1);
+        assert_true(virtq_want_interrupt(&q));
+        uint16_t *used = (uint16_t *)(uintptr_t)q.used.raw;
+        used[1] = 1; /* entry 0: descriptor 0, no bytes */
+        assert_false(virtq_want_interrupt(&q));
+        assert_int_equal(virtq_take(&q, &slot, &bytes), VIRTQ_TAKEN);
+        assert_true(virtq_want_interrupt(&q));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(reads_and_writes, setup),
@@ -517,6 +538,7 @@ int main(void) {
         cmocka_unit_test_setup(nonsense_devices_are_refused, setup),
         cmocka_unit_test_setup(nonsense_capabilities_are_refused, setup),
         cmocka_unit_test_setup(read_only_disks_say_so, setup),
+        cmocka_unit_test_setup(the_driver_looks_again_before_it_sleeps, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
