@@ -17,11 +17,29 @@ static void promise_text(const char *text, size_t room) {
     promise(memchr(text, 0, room) != NULL);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
+/* The first byte chooses what stands around the rest: random bytes alone hardly get beyond the
+ * outermost element. */
+static const struct {
+    const char *before, *after;
+} frames[] = {
+    {"", ""},
+    {"<domain type='bulkhead'><name>a</name><memory unit='MiB'>4</memory>"
+     "<os><type>pv</type><kernel>k</kernel></os>",
+     "</domain>"},
+    {"<domain type='bulkhead'><name>a</name><memory unit='MiB'>4</memory>"
+     "<os><type>pv</type><kernel>k</kernel></os><devices>",
+     "</devices></domain>"},
+    {"<domain type='bulkhead'><name>a</name><memory unit='MiB'>4</memory>"
+     "<os><type>pv</type><kernel>k</kernel></os><devices><interface type='network'>"
+     "<mac address='52:54:00:00:00:01'/>",
+     "</interface></devices></domain>"},
+};
+
+static int check(const char *xml, size_t bytes) {
     struct bh_definition d;
     struct definition_error error;
     memset(&error, 0, sizeof(error));
-    if (!definition_parse("guests/f.xml", (const char *)data, bytes, &d, &error)) {
+    if (!definition_parse("guests/f.xml", xml, bytes, &d, &error)) {
         promise_text(error.text, sizeof(error.text));
         promise(strncmp(error.text, "guests/f.xml:", 13) == 0);
         return 0;
@@ -44,4 +62,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
                 d.net[i].ipv6_prefix <= 128);
     definition_check_pair("guests/f.xml", &d, &d, &error);
     return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
+    static char xml[2 * DEFINITION_XML_BYTES_MAX];
+    if (bytes == 0 || bytes > DEFINITION_XML_BYTES_MAX)
+        return 0;
+    unsigned frame = data[0] % (sizeof(frames) / sizeof(frames[0]));
+    size_t before = strlen(frames[frame].before), after = strlen(frames[frame].after);
+    memcpy(xml, frames[frame].before, before);
+    memcpy(xml + before, data + 1, bytes - 1);
+    memcpy(xml + before + bytes - 1, frames[frame].after, after);
+    return check(xml, before + bytes - 1 + after);
 }

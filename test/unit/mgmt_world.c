@@ -74,6 +74,7 @@ static void map_host_memory(void) {
 int mgmt_world_boot(void **state) {
     (void)state;
     memset(&mgmt, 0, sizeof(mgmt));
+    mgmt.now_ns = 1000000000;
     mgmt_world_hold_detach = false;
     mgmt_world_attached = 0;
     map_host_memory();
