@@ -1,6 +1,7 @@
-/* What drivers and back ends may ask of the policy role: DMA memory, device registers, interrupts, a log.
- * Narrow on purpose: a driver role in an instance of its own gets the same calls over a channel. Nothing
- * here blocks. Host-side tests supply their own implementation (test/unit/fake_platform.c). */
+/* What drivers and back ends may ask of the policy role: DMA memory, device registers, interrupts,
+ * a log. Narrow on purpose: a driver role in an instance of its own gets the same calls over a
+ * channel. Nothing here blocks. Host-side tests supply their own implementation
+ * (test/unit/fake_platform.c). */
 #pragma once
 
 #include <stdbool.h>
@@ -25,8 +26,8 @@ struct dma_memory {
 enum bh_status dma_alloc(size_t bytes, struct dma_memory *out); /* OK, NO_MEMORY */
 void dma_free(struct dma_memory *memory); /* the device must have been reset or drained before */
 
-/* Device registers, uncached. base and bytes: whole pages. OK, NO_MEMORY, BAD_ARG (not device memory, or
- * mapped already). Never unmapped. */
+/* Device registers, uncached. base and bytes: whole pages. OK, NO_MEMORY, BAD_ARG (not device
+ * memory, or mapped already). Never unmapped. */
 enum bh_status mmio_map(struct hpa base, size_t bytes, volatile void **va);
 
 /* One message-signalled interrupt; the handler runs from the event loop and the interrupt is
@@ -37,10 +38,12 @@ struct msi {
 };
 enum bh_status msi_open(void (*handler)(void *context), void *context, struct msi *out);
 
-/* A legacy pin by its global system interrupt number (edge, active high), for example the UART's. */
+/* A legacy pin by its global system interrupt number (edge, active high), for example the UART's.
+ */
 enum bh_status gsi_open(unsigned gsi, void (*handler)(void *context), void *context);
 
-/* Sets the Event bit behind `signal`: wakes the peer of a queue pair. A slot that has gone is no error. */
+/* Sets the Event bit behind `signal`: wakes the peer of a queue pair. A slot that has gone is no
+ * error. */
 void event_signal(bh_slot signal);
 
 uint32_t port_in(uint16_t port, unsigned width_bytes);
