@@ -219,8 +219,10 @@ class VM(Console):
         tee: called with every piece of bytes that the serial console says."""
         super().__init__(folder, tee)
         self.sockets = tempfile.mkdtemp(prefix="bulkhead-")  # socket paths have to be short
+        # One more processor than there is, for hot-plugging: else QEMU 7.2 leaves out the guest's memory
+        # barriers (CF_PARALLEL; mended in 8.1), and a device thread and the driver miss each other's wishes.
         self.command = [QEMU, "-machine", f"{machine},accel=tcg", "-cpu", cpu, "-m", str(mem),
-                        "-smp", str(smp), "-nodefaults", "-display", "none", "-no-user-config",
+                        "-smp", f"{smp},maxcpus={smp + 1}", "-nodefaults", "-display", "none", "-no-user-config",
                         "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
                         "-qmp", f"unix:{self.sockets}/qmp,server=on,wait=off"]
         if icount:
