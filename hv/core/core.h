@@ -27,7 +27,9 @@ enum bh_status untyped_scrub(struct write_held held, struct slot *untyped, uint6
 
 /* remove.c: taking capabilities away, in bounded steps. `work` counts down; a call that comes to 0
  * returns AGAIN. */
+#ifndef REMOVE_WORK /* tests make it small, so that long work is interrupted everywhere */
 #define REMOVE_WORK 512u
+#endif
 enum bh_status slot_delete(struct write_held held, struct slot *slot);
 enum bh_status slot_revoke(struct write_held held, struct slot *slot);
 bool reap(struct write_held held, uint32_t *work); /* true: no CapTable is dying any more */

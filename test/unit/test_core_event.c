@@ -45,9 +45,9 @@ static void test_large_event_takes_the_lowest_admitted_group(void **state) {
     (void)state;
     OK(retype(W_OBJECTS, BH_TYPE_EVENT, 4096, LARGE));
     rebind(LARGE);
-    signal(LARGE, 64 * 3 + 1);
-    signal(LARGE, 64 * 3 + 60);
-    signal(LARGE, 64 * 7);
+    signal(LARGE, 64ull * 3 + 1);
+    signal(LARGE, 64ull * 3 + 60);
+    signal(LARGE, 64ull * 7);
     signal(LARGE, 4095);
     took(~0ull << 4, 1, 7);
     took(~0ull, 1ull << 1 | 1ull << 60, 3);
@@ -62,7 +62,7 @@ static void test_empty_group_does_not_hide_the_next(void **state) {
     (void)state;
     OK(retype(W_OBJECTS, BH_TYPE_EVENT, 4096, LARGE));
     rebind(LARGE);
-    signal(LARGE, 64 * 9 + 2);
+    signal(LARGE, 64ull * 9 + 2);
     ((struct event *)world_object(LARGE))->summary |= 1ull << 4;
     took(~0ull, 1ull << 2, 9);
     STATUS(BH_TIMEOUT, call(BH_HC_WAIT, ~0ull, POLL));

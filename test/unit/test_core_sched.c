@@ -1,7 +1,8 @@
 /* Who runs: priorities, quanta, budgets; the heap of deadlines against a sorted list. */
 #include "test/unit/core_test.h"
 
-enum { A = 40, B = 50, C = 60, QUANTUM = 2000 };
+enum { A = 40, B = 50, C = 60 };
+#define QUANTUM 2000ull
 
 /* Time passes for who runs; the timer interrupts when it was set to. Returns who runs then. */
 static struct context *run_for(uint64_t ticks) {

@@ -1,6 +1,6 @@
 /* slot.c and remove.c as the tests build them: with a view of their private state. */
-#include "hv/core/slot.c"
-#include "hv/core/remove.c"
+#include "hv/core/slot.c"   /* NOLINT(bugprone-suspicious-include) */
+#include "hv/core/remove.c" /* NOLINT(bugprone-suspicious-include) */
 
 #include "test/unit/fake_arch/fake_arch.h"
 

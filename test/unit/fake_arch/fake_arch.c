@@ -42,7 +42,7 @@ void fake_reset(void) {
     memset(fake.shared_dirty, 1, sizeof(fake.shared_dirty));
     fake.now = 1000000;
     fake.map_entries = ARCH_MAP_ENTRIES;
-    fake.vectors_free = 8;
+    fake.vectors_free = FAKE_VECTORS;
     for (uint32_t i = 0; i < FAKE_CPUS; i++) {
         fake.cpus[i].index = i;
         fake.cpus[i].run_start = fake.now;

@@ -10,7 +10,7 @@
 #include "hv/core/core.h"
 
 #define FAKE_OBJECT_BASE 0x10000000ull
-#define FAKE_OBJECT_PAGES 2048u
+#define FAKE_OBJECT_PAGES 1200u
 #define FAKE_FRAME_BASE 0x40000000ull /* 2 MiB aligned */
 #define FAKE_FRAME_PAGES 8192u
 #define FAKE_SHARED_BASE 0x80000000ull
@@ -20,6 +20,7 @@
 
 #define FAKE_CPUS 2u
 #define FAKE_GSIS 24u
+#define FAKE_VECTORS 8u
 #define FAKE_LARGE_PAGES 512u
 
 /* A translation that was taken out of a table and may still be cached. */

@@ -7,6 +7,11 @@ struct world world;
 
 static uint64_t boot_used;
 
+static void must(uint64_t status) {
+    if (status != BH_OK)
+        arch_panic("world: a step of the set-up failed");
+}
+
 static void *boot_memory(uint64_t bytes) {
     boot_used = align_up(boot_used, PAGE_BYTES);
     void *memory = arch_object_pointer((struct pa){FAKE_OBJECT_BASE + boot_used});
@@ -61,9 +66,9 @@ void world_boot(uint64_t object_pages, uint64_t frame_pages) {
 
     struct write_held held = lock_write(this_cpu());
     struct slot *init = world_slot(W_CONTEXT);
-    bind(held, init, BH_BIND_CTX_SPACE, world_slot(W_SPACE));
-    bind(held, init, BH_BIND_CTX_TABLE, world_slot(W_TABLE));
-    bind(held, init, BH_BIND_CTX_EVENT, world_slot(W_EVENT));
+    must(bind(held, init, BH_BIND_CTX_SPACE, world_slot(W_SPACE)));
+    must(bind(held, init, BH_BIND_CTX_TABLE, world_slot(W_TABLE)));
+    must(bind(held, init, BH_BIND_CTX_EVENT, world_slot(W_EVENT)));
     world.init->arch.reg[BH_REG_RIP] = BH_USER_VA_MIN;
     world.init->priority = W_PRIORITY;
     sched_place(world.init, cpus[0]);
@@ -122,11 +127,6 @@ uint64_t retype(uint32_t untyped, enum bh_type type, uint64_t size, uint32_t des
 
 uint64_t scrub(uint32_t untyped) {
     return finish(BH_HC_SCRUB, OWN(untyped));
-}
-
-static void must(uint64_t status) {
-    if (status != BH_OK)
-        arch_panic("world: a step of the set-up failed");
 }
 
 struct context *world_spawn(uint32_t first, uint64_t slots, uint64_t priority, uint64_t quantum) {
