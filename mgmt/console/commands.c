@@ -44,13 +44,13 @@ static void answer(const struct request *request, bool good, const struct domain
 static void act(const struct request *request,
                 bool (*action)(struct domain *d, struct domain_error *error)) {
     struct domain *d = find(request);
-    struct domain_error error;
+    struct domain_error error = {""};
     if (d)
         answer(request, action(d, &error), &error);
 }
 
 static void run_create(const struct request *request) {
-    struct domain_error error;
+    struct domain_error error = {""};
     struct domain *d = domain_define(request->argument, &error);
     answer(request, d && domain_start(d, &error), &error);
 }
@@ -73,7 +73,7 @@ static void run_destroy(const struct request *request) {
 
 static void run_shutdown(const struct request *request) {
     struct domain *d = find(request);
-    struct domain_error error;
+    struct domain_error error = {""};
     if (d)
         answer(request, domain_shutdown(d, SHUTDOWN_TIMEOUT_NS, &error), &error);
 }

@@ -240,7 +240,7 @@ static void show_domain_slots(struct json *j, const struct domain *d) {
 }
 
 void show_caps(const struct request *request, const struct domain *d) {
-    struct json j;
+    struct json j = {.comma = false};
     struct json *to = request->json ? &j : NULL;
     if (to) {
         show_begin(request, to);
@@ -397,7 +397,7 @@ static void show_log_text(struct json *j, const char *text, size_t bytes, struct
 
 void show_log(const struct request *request) {
     static char hv_log[32768]; /* too large for the stack; nothing calls itself */
-    struct json j;
+    struct json j = {.comma = false};
     struct json *to = request->json ? &j : NULL;
     struct text line = {.bytes = 0};
     size_t bytes = host_hv_log(hv_log, sizeof(hv_log));
