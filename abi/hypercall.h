@@ -93,13 +93,13 @@ enum bh_hypercall {
      * Empties the slot; the object dies if this was its original. A mapped Region is unmapped. An empty
      * slot is no error, so that the call can be repeated after AGAIN.
      * Rights: CAPTABLE_MANAGE. Statuses: OK, AGAIN, HAS_CHILDREN.
-     * Bound: 512 page-table entries or slots a call. */
+     * Bound: 1,024 page-table entries or slots a call. */
     BH_HC_DELETE = 12,
 
     /* REVOKE(ref slot)
      * Removes all capabilities derived from this one, wherever they are, and all that dies with
      * them. On OK no CPU can use any of them. The caller may be among what dies. An empty slot is no error.
-     * Rights: CAPTABLE_MANAGE. Statuses: OK, AGAIN. Bound: 512 page-table entries or slots a call. */
+     * Rights: CAPTABLE_MANAGE. Statuses: OK, AGAIN. Bound: 1,024 page-table entries or slots a call. */
     BH_HC_REVOKE = 13,
 
     /* SCRUB(ref untyped) -> clean_bytes
@@ -121,11 +121,12 @@ enum bh_hypercall {
     /* UNMAP(ref region)
      * On OK no CPU can access it by this mapping. Page-table pages stay with the Space.
      * Rights: CAPTABLE_MANAGE. Statuses: OK (also when it was not mapped), AGAIN.
-     * Bound: 512 page-table entries a call. */
+     * Bound: 1,024 page-table entries a call. */
     BH_HC_UNMAP = 16,
 
     /* BIND(ref object, enum bh_binding, ref target)
-     * Replaces the object's reference; the target's cap lends its badge. target 0 unbinds.
+     * Replaces the object's reference; the target's cap lends its badge. target 0 unbinds. An
+     * interrupt that came before its Event was bound is signalled now.
      * Rights: see bh_binding; CAPTABLE_MANAGE of both tables.
      * Statuses: OK, BAD_ARG, BUSY (Context runs, or Event bound to another), TOO_DEEP.
      * Bound: constant. */
@@ -135,7 +136,7 @@ enum bh_hypercall {
      * Places a Context on a CPU. budget 0: no cap; else it runs at most budget in each period.
      * quantum 0: no round robin. Rights: CONTEXT_CONTROL, CPU_SCHEDULE.
      * Statuses: OK, BAD_ARG (priority above the Cpu capability's, budget > period,
-     * budget or quantum below 1,000 ticks). Bound: constant. */
+     * period above 2^63 - 1, budget or quantum below 1,000 ticks). Bound: constant. */
     BH_HC_CTX_SCHED = 18,
 
     /* CTX_RESUME(ref context)

@@ -66,6 +66,9 @@ enum bh_status bind(struct write_held held, struct slot *object, enum bh_binding
     slot_insert_child(target, hidden);
     if (what == BH_BIND_CTX_EVENT)
         ((struct event *)target->object)->waiter = object->object;
+    /* An interrupt that came when there was nobody to tell. */
+    if (what == BH_BIND_IRQ_EVENT && ((struct irq *)object->object)->in_service)
+        event_signal(target->object, target->ref.badge);
     return BH_OK;
 }
 

@@ -173,8 +173,7 @@ static enum bh_status decode(struct context *caller, const struct operand *opera
     return operand->rights & ~(*slot)->rights ? BH_BAD_RIGHTS : BH_OK;
 }
 
-static struct result structural_call(struct write_held held, struct context *caller,
-                                     uint64_t number) {
+static struct result act_on(struct write_held held, struct context *caller, uint64_t number) {
     struct call call = {.held = held};
     for (unsigned i = 0; i < sizeof(call.value) / sizeof(call.value[0]); i++)
         call.value[i] = arch_argument(caller, i);
@@ -200,22 +199,27 @@ static hot_call *const hot_calls[] = {
 
 enum { HOT_CALLS = sizeof(hot_calls) / sizeof(hot_calls[0]) };
 
-void hypercall(struct context *caller, uint64_t number) {
-    struct cpu *cpu = this_cpu();
-    if (number < HOT_CALLS) {
-        number &= arch_bounds_mask(number, HOT_CALLS);
-        struct read_held held = lock_read(cpu);
-        hot_calls[number](caller);
-        unlock_read(held);
-        return;
-    }
+/* Not inlined, so that a hot call does not save the registers that only this needs. */
+__attribute__((noinline)) static void structural_call(struct cpu *cpu, struct context *caller,
+                                                      uint64_t number) {
     number &= arch_bounds_mask(number, BH_HC_COUNT);
     if (number == BH_HC_NULL || !structural_calls[number].act) {
         arch_set_result(caller, BH_BAD_CALL, 0, 0);
         return;
     }
     struct write_held held = lock_write(cpu);
-    struct result result = structural_call(held, caller, number);
+    struct result result = act_on(held, caller, number);
     arch_set_result(caller, result.status, result.value0, result.value1);
     unlock_write(held);
+}
+
+void hypercall(struct context *caller, uint64_t number) {
+    struct cpu *cpu = this_cpu();
+    if (number >= HOT_CALLS) {
+        structural_call(cpu, caller, number);
+        return;
+    }
+    struct read_held held = lock_read(cpu);
+    hot_calls[number & arch_bounds_mask(number, HOT_CALLS)](caller);
+    unlock_read(held);
 }

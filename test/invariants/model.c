@@ -890,6 +890,8 @@ static void m_bind(struct call *call) {
     hidden.owner = owner;
     hidden.role = (int)role;
     new_cap(hidden);
+    if (role == BH_BIND_IRQ_EVENT && OBJECT(owner)->in_service)
+        signal_event(hidden.object, hidden.badge);
 }
 
 static int m_context(struct call *call, uint32_t rights) {

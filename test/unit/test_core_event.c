@@ -176,6 +176,17 @@ static void test_revoked_event_only_mutes_the_irq(void **state) {
     OK(call(BH_HC_IRQ_ACK, IRQ));
 }
 
+static void test_interrupt_before_its_event_is_told_at_bind(void **state) {
+    (void)state;
+    struct irq *irq = make_irq();
+    OK(call(BH_HC_IRQ_ATTACH, OWN(IRQ), W_SYSTEM, 3));
+    OK(call(BH_HC_BIND, OWN(IRQ), BH_BIND_IRQ_EVENT, 0));
+    irq_deliver(irq);
+    STATUS(BH_TIMEOUT, call(BH_HC_WAIT, ~0ull, POLL));
+    OK(call(BH_HC_BIND, OWN(IRQ), BH_BIND_IRQ_EVENT, OWN(IRQ + 1)));
+    took(~0ull, 1ull << 8, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_small_event_takes_what_the_mask_admits),
@@ -187,6 +198,7 @@ int main(void) {
         TEST(test_one_signal_until_acknowledged),
         TEST(test_attach),
         TEST(test_revoked_event_only_mutes_the_irq),
+        TEST(test_interrupt_before_its_event_is_told_at_bind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
