@@ -20,6 +20,10 @@
 /* With pointers of 64 bits lwIP's bookkeeping does not fit into the fragment's header. */
 #define IPV6_FRAG_COPYHEADER 1
 #define LWIP_ARP 1
+/* What is sent while an address is being resolved waits; without a queue only the newest does, and
+ * the first clients of a guest that just started are answered a retransmission later. */
+#define ARP_QUEUEING 1
+#define ARP_QUEUE_LEN 64
 #define LWIP_ICMP 1
 #define LWIP_ICMP6 1
 #define LWIP_DHCP 1
