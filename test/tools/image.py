@@ -102,9 +102,10 @@ def install_bios_grub(image, core_path):
         handle.write(core)
 
 
-def make(build, out, boot_cpio, content, cmdline=""):
-    """Write the image. `boot_cpio` and `content` are the bytes of the two archives."""
-    hv, init = (os.path.join(build, *p) for p in (("hv", "hv.elf"), ("mgmt", "init", "init.bin")))
+def make(build, out, boot_cpio, content, cmdline="", init=None):
+    """Write the image. `boot_cpio` and `content` are the bytes of the two archives. init: the path of
+    another program to start in init's place."""
+    hv, init = os.path.join(build, "hv", "hv.elf"), init or os.path.join(build, "mgmt", "init", "init.bin")
     for part in (hv, init):
         if not os.path.exists(part):
             raise ImageError(f"{part} has not been built")
@@ -140,7 +141,8 @@ def make(build, out, boot_cpio, content, cmdline=""):
              "-h", "64", "-s", "32", "::")
         tool("mmd", "-i", fat, "::/EFI", "::/EFI/BOOT", "::/bulkhead")
         tool("mcopy", "-i", fat, efi, "::/EFI/BOOT/BOOTX64.EFI")
-        tool("mcopy", "-i", fat, hv, init, boot, config, "::/bulkhead/")
+        tool("mcopy", "-i", fat, hv, boot, config, "::/bulkhead/")
+        tool("mcopy", "-i", fat, init, "::/bulkhead/init.bin")
         os.replace(image, out)
 
 
