@@ -72,6 +72,7 @@ struct context {
     uint64_t wait_mask;
     uint8_t priority;
     uint64_t quantum, quantum_left; /* TSC ticks; quantum 0: no round robin */
+    uint64_t preempted_at;          /* TSC value: its turn goes on meanwhile; 0: it is not */
     uint64_t budget, budget_left;   /* TSC ticks; budget 0: no cap */
     uint64_t period, period_end;    /* TSC ticks; TSC value */
     uint64_t cpu_time;              /* TSC ticks */

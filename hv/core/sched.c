@@ -99,7 +99,28 @@ static void put_back(struct context *context, uint64_t now) {
     bool spent = context->quantum_left == 0;
     if (spent) /* without a quantum only a YIELD ends the turn */
         context->quantum_left = context->quantum ? context->quantum : ~0ull;
+    context->preempted_at = spent ? 0 : now;
     sched_enqueue(context, !spent);
+}
+
+/* The first of the highest priority. A turn is meant in the world's time: what more important
+ * Contexts took of it, most likely at its holder's own request, is not given to the holder again.
+ * Else who keeps a server busy would have his own share and the server's. */
+static struct context *take_first(struct cpu *cpu, uint64_t now) {
+    struct context *first = cpu->ready_head[31 - __builtin_clz(cpu->ready_bitmap)];
+    sched_dequeue(first);
+    if (!first->preempted_at || !first->quantum)
+        return first;
+    first->quantum_left -= min_u64(now - first->preempted_at, first->quantum_left);
+    first->preempted_at = 0;
+    if (first->quantum_left)
+        return first;
+    first->quantum_left = first->quantum;
+    sched_enqueue(first, false);
+    first = cpu->ready_head[first->priority];
+    sched_dequeue(first);
+    first->preempted_at = 0; /* one turn a visit: bounded */
+    return first;
 }
 
 static void set_timer(struct cpu *cpu, uint64_t now) {
@@ -120,8 +141,7 @@ struct context *sched_next(struct cpu *cpu) {
         put_back(cpu->current, now);
     struct context *next = NULL;
     if (cpu->ready_bitmap) {
-        next = cpu->ready_head[31 - __builtin_clz(cpu->ready_bitmap)];
-        sched_dequeue(next);
+        next = take_first(cpu, now);
         refresh_budget(next, now);
     }
     cpu->current = next;
