@@ -136,6 +136,10 @@ __attribute__((format(printf, 3, 4))) static void fail(struct parse *p, uint32_t
     if (used > 0 && (size_t)used < sizeof(p->error->text))
         vsnprintf(p->error->text + used, sizeof(p->error->text) - (size_t)used, format, arguments);
     va_end(arguments);
+    /* A value may hold what a terminal would obey, or what looks like another line. */
+    for (char *c = p->error->text; *c; c++)
+        if (*c < ' ' || *c == 0x7f)
+            *c = '?';
     XML_StopParser(p->xml, XML_FALSE);
 }
 
@@ -164,6 +168,16 @@ static void copy_text(struct parse *p, enum element e, char *to, size_t room, co
              room - 1);
     else
         strcpy(to, from);
+}
+
+/* The host's log shows who speaks; a guest must not speak as the host. */
+static bool is_reserved(const char *name) {
+    static const char *const reserved[] = {"hv",  "init",   "mgmt",       "block",     "net",
+                                           "pci", "virtio", "virtio-blk", "virtio-net"};
+    for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
+        if (strcmp(name, reserved[i]) == 0)
+            return true;
+    return false;
 }
 
 static void fill_number(struct parse *p, enum element e, const char *text, uint64_t least,
@@ -388,6 +402,8 @@ static void fill_text(struct parse *p, enum element e, const char *text) {
         if (!value_is_name(text))
             fail_value(p, e, text,
                        "use letters, digits, '-', '_' and '.', a letter or digit first");
+        else if (is_reserved(text))
+            fail_value(p, e, text, "the host's own log lines begin so; choose another name");
         else
             copy_text(p, e, out->name, sizeof(out->name), text);
         break;

@@ -196,8 +196,11 @@ bool value_is_path(const char *text) {
 }
 
 bool value_is_plain(const char *text) {
-    for (; *text; text++)
-        if ((unsigned char)*text < ' ' || *text == 0x7f)
+    for (; *text; text++) {
+        unsigned char byte = (unsigned char)*text, next = (unsigned char)text[1];
+        bool is_c1 = byte == 0xc2 && next >= 0x80 && next < 0xa0; /* U+0080 to U+009F */
+        if (byte < ' ' || byte == 0x7f || is_c1)
             return false;
+    }
     return true;
 }

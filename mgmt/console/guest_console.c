@@ -22,6 +22,7 @@ enum bh_status guest_console_attach(struct guest_console *c, const struct channe
     c->work.handler = serve_again;
     c->work.context = c;
     c->name = name;
+    c->channel = channel->name;
     c->window = channel->window;
     c->signal = channel->signal;
     c->reading = false;
@@ -141,7 +142,11 @@ static bool serve(struct guest_console *c) {
         loop_timer_set(&c->retry, loop_now_ns() + RETRY_NS, serve_again, c);
         return false;
     }
-    if (queue_take_request(&c->queue, &request, segments, &bad) != QUEUE_TAKEN)
+    bool was_broken = c->queue.broken;
+    enum queue_take take = queue_take_request(&c->queue, &request, segments, &bad);
+    if (take == QUEUE_BROKEN && !was_broken)
+        log_line("mgmt", "%s: broke the queue's protocol: disconnected", c->channel);
+    if (take != QUEUE_TAKEN)
         return false;
     if (bad || request.flags != 0)
         queue_complete(&c->queue, request.tag, BH_BAD_ARG, 0, 0);

@@ -27,7 +27,8 @@ struct guest_console {
     struct loop_work work;   /* goes on with what one turn left over */
     struct loop_timer retry; /* the viewer had no room */
     struct queue_end queue;
-    const char *name; /* of the guest */
+    const char *name;    /* of the guest */
+    const char *channel; /* for messages */
     uint8_t *window;
     bh_slot signal;
     const struct console_viewer *viewer; /* NULL: nobody is attached */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "mgmt/console/log.h"
+#include "mgmt/console/screen.h"
 #include "mgmt/console/uart.h"
 
 #define LINE_BYTES 256u
@@ -27,6 +28,8 @@ static struct {
     unsigned history_count;                  /* lines ever entered */
     unsigned history_at;                     /* shown; history_count: the line being typed */
     struct guest_console *guest;             /* attached to; NULL: none */
+    struct screen screen;                    /* of that guest */
+    unsigned lines_left_out;                 /* of the log: the serial line was too slow */
 } terminal;
 
 static void put(const char *text) {
@@ -64,8 +67,24 @@ void terminal_print(const char *format, ...) {
     }
 }
 
+/* Half of what waits to be sent is for answers to commands: a flood of lines must not cut them. */
+static bool log_fits(void) {
+    if (uart_room() < UART_QUEUE_BYTES / 2) {
+        terminal.lines_left_out++;
+        return false;
+    }
+    if (terminal.lines_left_out) {
+        unsigned count = terminal.lines_left_out;
+        terminal.lines_left_out = 0;
+        log_line("mgmt", "%u lines are not shown; see `log`", count);
+    }
+    return true;
+}
+
 static void on_log_line(void *context, const char *line, size_t bytes) {
     (void)context;
+    if (!log_fits())
+        return;
     bool editing = !terminal.guest && !terminal.executing;
     if (terminal.guest)
         put("\r\n");
@@ -85,11 +104,20 @@ static size_t viewer_room(void *context) {
     return uart_room() / 2; /* the host has something to say, too */
 }
 
-static const struct console_viewer viewer = {.room = viewer_room, .show = terminal_raw};
+static void viewer_show(void *context, const char *text, size_t bytes) {
+    (void)context;
+    for (size_t i = 0; i < bytes; i++) {
+        char shown[SCREEN_BYTES_MAX];
+        uart_write(shown, screen_show(&terminal.screen, (uint8_t)text[i], shown));
+    }
+}
+
+static const struct console_viewer viewer = {.room = viewer_room, .show = viewer_show};
 
 void terminal_attach(struct guest_console *console, const char *name) {
     terminal_print("attached to %s; Ctrl-] leaves\n", name);
     terminal.guest = console;
+    terminal.screen = (struct screen){0};
     guest_console_view(console, &viewer);
 }
 

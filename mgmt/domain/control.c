@@ -18,6 +18,7 @@ enum bh_status control_attach(struct control *c, const struct channel *channel,
     c->work.handler = go_on;
     c->work.context = c;
     c->signal = channel->signal;
+    c->channel = channel->name;
     c->handlers = handlers;
     c->context = context;
     c->listening = false;
@@ -56,7 +57,11 @@ static bool serve(struct control *c, bool *ready, bool *ended, uint64_t *exit_st
     struct bh_request request;
     struct bh_segment segments[BH_QUEUE_SEGMENTS_MAX];
     bool bad;
-    if (queue_take_request(&c->queue, &request, segments, &bad) != QUEUE_TAKEN)
+    bool was_broken = c->queue.broken;
+    enum queue_take take = queue_take_request(&c->queue, &request, segments, &bad);
+    if (take == QUEUE_BROKEN && !was_broken)
+        log_line("mgmt", "%s: broke the queue's protocol: disconnected", c->channel);
+    if (take != QUEUE_TAKEN)
         return false;
     enum bh_status status = BH_OK;
     uint64_t value = 0;

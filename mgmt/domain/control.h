@@ -19,6 +19,7 @@ struct control {
     struct loop_work work; /* goes on with what one turn left over */
     struct queue_end queue;
     bh_slot signal;
+    const char *channel; /* for messages */
     const struct control_handlers *handlers;
     void *context;
     bool listening; /* the guest has a LISTEN outstanding: listen_tag */

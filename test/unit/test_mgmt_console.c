@@ -13,6 +13,7 @@
 #include "mgmt/console/guest_console.h"
 #include "mgmt/console/json.h"
 #include "mgmt/console/log.h"
+#include "mgmt/console/screen.h"
 #include "mgmt/console/terminal.h"
 #include "mgmt/platform.h"
 #include "mgmt/text.h"
@@ -259,6 +260,32 @@ static void test_raw_only_when_attached(void **state) {
     assert_int_equal(window[64], 'i');
 }
 
+/* What `text` makes a terminal show. */
+static void shows(const char *text, const char *wanted) {
+    struct screen screen = {0};
+    char shown[256];
+    size_t bytes = 0;
+    for (; *text; text++)
+        bytes += screen_show(&screen, (uint8_t)*text, shown + bytes);
+    shown[bytes] = '\0';
+    assert_string_equal(shown, wanted);
+}
+
+static void test_a_screen(void **state) {
+    (void)state;
+    shows("a\tb\r\n\a\b", "a\tb\r\n\a\b");
+    shows("\033[1;31mred\033[0m\033[2J\033[10;20H", "\033[1;31mred\033[0m\033[2J\033[10;20H");
+    shows("\303\244\342\202\254\360\237\230\200", "\303\244\342\202\254\360\237\230\200");
+    shows("\033[c\033[6nx", "x");       /* reports */
+    shows("\033[?25l\033[4hx", "25lx"); /* modes */
+    shows("\033]0;title\a", "0;title\a");
+    shows("\033Pq\033\\x\033cy", "qxy");
+    shows("\2336n\220\302\2336n\036{}\177\001", "6n6n{}");
+    shows("\033[1;2;3;4;5;6;7;8;9;10;11;12mx", "0;11;12mx"); /* too long: dropped */
+    shows("\302\033[6n", "[6n");
+    shows("\303\303\244", "");
+}
+
 static void test_a_flooding_console(void **state) {
     (void)state;
     char lines[1000];
@@ -297,6 +324,7 @@ int main(void) {
         cmocka_unit_test_setup(test_editing, start),
         cmocka_unit_test_setup(test_output_waits_for_the_port, start),
         cmocka_unit_test_setup(test_raw_only_when_attached, start),
+        cmocka_unit_test(test_a_screen),
         cmocka_unit_test_setup(test_a_flooding_console, start),
         cmocka_unit_test_setup(test_a_write_that_is_too_long, start),
     };

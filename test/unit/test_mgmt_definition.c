@@ -118,6 +118,12 @@ static void test_mistakes(void **state) {
     refused("<domain type='bulkhead'><name>a b</name></domain>",
             "guests/a.xml:1: <name>: 'a b' is not valid; use letters, digits, '-', '_' and '.', a "
             "letter or digit first");
+    refused("<domain type='bulkhead'><name>hv</name></domain>",
+            "guests/a.xml:1: <name>: 'hv' is not valid; the host's own log lines begin so; choose "
+            "another name");
+    refused("<domain type='bulkhead'><name>a&#10;hv: panic</name></domain>",
+            "guests/a.xml:1: <name>: 'a?hv: panic' is not valid; use letters, digits, '-', '_' "
+            "and '.', a letter or digit first");
     refused("<domain type='bulkhead'><name>" /* 32 characters: one too many with the NUL */
             "abcdefghijklmnopqrstuvwxyz012345</name></domain>",
             "guests/a.xml:1: <name>: longer than 31 characters; shorten it");
