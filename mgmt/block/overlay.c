@@ -12,6 +12,10 @@
 #define CHUNKS_MAX (OVERLAY_BYTES_MAX / CHUNK_BYTES)
 #define PLACES (2u * CHUNKS_MAX) /* never more than half full: searches stay short */
 
+/* What volumes must leave of mgmt's memory, in one piece: else a guest that writes could keep
+ * others from being started. */
+#define RESERVE_BYTES (2u << 20)
+
 struct chunk {
     uint64_t number; /* its first sector / CHUNK_SECTORS */
     uint8_t written; /* bit n: sector n counts */
@@ -42,11 +46,18 @@ static uint32_t place_of(const struct overlay *o, uint64_t number) {
     return place;
 }
 
+static struct chunk *make_chunk(void) {
+    void *reserve = malloc(RESERVE_BYTES);
+    struct chunk *chunk = reserve ? malloc(sizeof(*chunk)) : NULL;
+    free(reserve);
+    return chunk;
+}
+
 static struct chunk *chunk_for_writing(struct overlay *o, uint64_t number) {
     uint32_t place = place_of(o, number);
     if (o->place[place] || o->chunks == CHUNKS_MAX)
         return o->place[place];
-    struct chunk *chunk = malloc(sizeof(*chunk));
+    struct chunk *chunk = make_chunk();
     if (!chunk)
         return NULL;
     chunk->number = number;
