@@ -12,17 +12,18 @@
 
 /* Slots of init's CapTable (4,096 slots); all others up to untyped[0].slot are empty. */
 enum bh_init_slot {
-    BH_INIT_TABLE = 1,   /* its own CapTable, all rights */
+    BH_INIT_TABLE = 1, /* its own CapTable, all rights */
     BH_INIT_SPACE = 2,
     BH_INIT_CONTEXT = 3,
-    BH_INIT_EVENT = 4,   /* 64 bits, bound to its Context */
+    BH_INIT_EVENT = 4, /* 64 bits, bound to its Context */
     BH_INIT_SYSTEM = 5,
-    BH_INIT_PORTS = 6,   /* ports 0x100 to 0xffff: not the legacy PIC, PIT, DMA, keyboard */
-    BH_INIT_LOG = 7,     /* Region of the log ring */
+    BH_INIT_PORTS =
+        6, /* all ports; at those of hv's own interrupt controllers and timer nothing is */
+    BH_INIT_LOG = 7, /* Region of the log ring */
     BH_INIT_BOOTINFO = 8,
-    BH_INIT_PORTS_RTC = 9, /* ports 0x70 and 0x71 */
-    BH_INIT_CPU0 = 16,   /* one for each processor, up to BH_INIT_CPU0 + cpus - 1 */
-    BH_INIT_FREE = 512,  /* first slot that hv leaves alone, but for what untyped[] and module[] name */
+    BH_INIT_CPU0 = 16, /* one for each processor, up to BH_INIT_CPU0 + cpus - 1 */
+    BH_INIT_FREE =
+        512, /* first slot that hv leaves alone, but for what untyped[] and module[] name */
 };
 
 struct bh_boot_untyped {
@@ -44,24 +45,24 @@ struct bh_bootinfo {
     uint32_t version;
     uint32_t abi_version;
     uint64_t tsc_hz;
-    uint64_t tsc_at_start;       /* when hv's first instruction ran */
-    uint64_t ecam_base;          /* host-physical address of PCI segment 0's ECAM, 0 if none */
+    uint64_t tsc_at_start; /* when hv's first instruction ran */
+    uint64_t ecam_base;    /* host-physical address of PCI segment 0's ECAM, 0 if none */
     uint32_t ecam_first_bus;
     uint32_t ecam_last_bus;
     uint32_t cpus;
-    uint32_t iommu;              /* 0: none; every claim that depends on it is void */
-    uint32_t gsi_count;          /* pins of all IOAPICs */
+    uint32_t iommu;     /* 0: none; every claim that depends on it is void */
+    uint32_t gsi_count; /* pins of all IOAPICs */
     uint32_t untyped_count;
     uint32_t module_count;
-    uint32_t context_bytes;      /* object memory that one Context, CapTable slot, ... takes */
+    uint32_t context_bytes; /* object memory that one Context, CapTable slot, ... takes */
     uint32_t slot_bytes;
-    uint32_t space_bytes;        /* beside its pool pages */
-    uint32_t event_bytes;        /* 64 bits */
-    uint32_t event_large_bytes;  /* 4,096 bits */
+    uint32_t space_bytes;       /* beside its pool pages */
+    uint32_t event_bytes;       /* 64 bits */
+    uint32_t event_large_bytes; /* 4,096 bits */
     uint32_t irq_bytes;
     uint32_t log_pages;
-    uint64_t ram_bytes;          /* all RAM that the firmware reported */
-    uint64_t hv_bytes;           /* hv's own image and tables, object memory excluded */
+    uint64_t ram_bytes; /* all RAM that the firmware reported */
+    uint64_t hv_bytes;  /* hv's own image and tables, object memory excluded */
     char build_id[48];
     char command_line[512];
     struct bh_boot_module module[BH_BOOTINFO_MODULES_MAX];
