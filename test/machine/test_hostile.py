@@ -304,3 +304,26 @@ def test_block_end(ctx):
         host.start("flood")
         host.wait_off("dier", "writer", "flood", timeout=60)
         host.expect_unharmed()
+
+
+@limit(180)
+def test_enemy(ctx):
+    """A mgmt that is at war with hv, five times over (init gives up then): hv lives, and each new one is lent
+    as much as the first, all of it free."""
+    with open(os.path.join(ctx.build, "test", "guest", "hostile", "hostile-enemy.bin"), "rb") as program:
+        enemy = program.read()
+    with ctx.boot_pvh(files={"mgmt.bin": enemy}, cmdline=f"seed={ctx.seed}", net=False, mem="256M") as vm:
+        vm.wait_for(r"init: mgmt failed 5 times", timeout=150)
+        vm.qmp("stop")
+        both = [line for line in vm.hmp("info tlb").splitlines()
+                if re.match(r"^[0-9a-f]{16}: ", line) and "W" in line.split()[-1]
+                and not line.split()[-1].startswith("X")]
+        text = vm.text
+    expect(not both, f"writable and executable: {both}")
+    expect("FAILED" not in text, f"a life found something missing:\n{text}")
+    lent = re.findall(r"^enemy: lent (.*)$", text, re.M)
+    worked = re.findall(r"^enemy: done, of calls that worked (\d+)$", text, re.M)
+    faults = re.findall(r"^init: mgmt faulted: vector (.*)$", text, re.M)
+    print(f"seed {ctx.seed}: lent {lent}, calls that worked {worked}, ends {faults}")
+    expect_equal(len(lent), 5, "lives")
+    expect_equal(set(lent), {lent[0]}, "what each was lent")
