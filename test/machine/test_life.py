@@ -103,6 +103,7 @@ def test_deaf_guest(ctx):
     with ctx.boot_pvh(guests, files=files) as vm:
         ready(vm, "deaf")
         said(vm, "deaf: full")
+        time.sleep(0.5)  # then it sleeps for good
         started = time.monotonic()
         command(vm, "shutdown deaf")
         until_state(vm, "deaf", "stopping")

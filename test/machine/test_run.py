@@ -1,0 +1,148 @@
+"""./dev run as a person or a script uses it: exit statuses, what it prints, what README promises."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+
+import vm as machine
+from guests import definition, until, web
+from harness import expect, expect_equal, limit
+
+
+def run(ctx, *arguments, typed="", timeout=60):
+    """The front door behind ./dev's set-up and build, which the other tests have had already."""
+    done = subprocess.run([sys.executable, os.path.join(ctx.root, "test", "tools", "run.py"), "--build", ctx.build,
+                           "--log", ctx.path("log"), *arguments], input=typed, capture_output=True, text=True,
+                          timeout=timeout)
+    return done.returncode, done.stdout.replace("\r", "") + done.stderr
+
+
+def folder(ctx, **definitions):
+    return "--guests", ctx.guests(**definitions)
+
+
+def serial_log(ctx):
+    with open(ctx.path("log", "serial.log"), errors="replace") as log:
+        return log.read()
+
+
+def test_power_off(ctx):
+    """0: the host was switched off; a script's commands wait for the prompt."""
+    status, said = run(ctx, *folder(ctx, a=definition("a")), typed="list\npoweroff\n")
+    expect_equal(status, 0, said)
+    expect(re.search(r"^a +running", said, re.M), f"the list: {said}")
+    expect(said.rstrip().endswith("dev: powered off"), f"its last line: {said[-200:]}")
+    expect(f"logs are in {ctx.path('log')}" in said, "where logs are")
+    expect("poweroff" in said and "Ctrl-]" in said, "how to leave")
+    expect("mgmt: guest a started" in serial_log(ctx), "the log")
+
+
+def test_definition(ctx):
+    """2: a definition was refused; the others ran."""
+    status, said = run(ctx, *folder(ctx, a=definition("a"), b="<domain>"), typed="poweroff\n")
+    expect_equal(status, 2, said)
+    expect("guests/b.xml:1: " in said and "mgmt: guest a started" in said, f"why: {said}")
+
+
+def test_refused_at_start(ctx):
+    """2 as well when the definition is good and its start is refused: a missing kernel, too much memory."""
+    for wrong in (definition("b", kernel="none.bin"), definition("b", memory="90", unit="GiB")):
+        status, said = run(ctx, *folder(ctx, b=wrong), typed="poweroff\n")
+        expect_equal(status, 2, said)
+
+
+def test_timeout(ctx):
+    """3: it was still running."""
+    started = time.monotonic()
+    status, said = run(ctx, *folder(ctx, a=definition("a")), "--headless", "--timeout", "4")
+    expect_equal(status, 3, said)
+    expect(3.5 < time.monotonic() - started < 20, "its time")
+    expect("still running after 4 s" in said, f"why: {said}")
+
+
+def test_panic(ctx):
+    """4: hv panicked; its report is shown and in the log."""
+    status, said = run(ctx, *folder(ctx, a=definition("a")), "--headless", "--timeout", "40", "--cmdline",
+                       "object_memory=3000M")
+    expect_equal(status, 4, said)
+    expect("hv: panic: " in said and "hv: panic: " in serial_log(ctx), f"the report: {said}")
+
+
+def test_emulator(ctx):
+    """5: the emulator failed, at its start or later."""
+    status, said = run(ctx, *folder(ctx, a=definition("a")), "--headless", "--mem", "900000G")
+    expect_equal(status, 5, said)
+    expect("memory" in said.lower(), f"why: {said}")
+    child = subprocess.Popen([sys.executable, os.path.join(ctx.root, "test", "tools", "run.py"), "--build", ctx.build,
+                              "--log", ctx.path("log"), "--headless", *folder(ctx, a=definition("a"))],
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    emulator = until(lambda: children(child.pid), "the emulator runs")[0]
+    until(lambda: "mgmt: ready" in serial_log(ctx), "it is up")
+    os.kill(emulator, signal.SIGKILL)
+    said = child.communicate(timeout=30)[0]
+    expect_equal(child.returncode, 5, said)
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as found:
+        pids = [int(number) for number in found.read().split()]
+    def name(number):
+        try:
+            with open(f"/proc/{number}/comm") as comm:
+                return comm.read()
+        except OSError:
+            return ""
+    return [number for number in pids if name(number).startswith("qemu")]
+
+
+def test_told_to_end(ctx):
+    """Told to end by a signal, it has the host power off."""
+    child = subprocess.Popen([sys.executable, os.path.join(ctx.root, "test", "tools", "run.py"), "--build", ctx.build,
+                              "--log", ctx.path("log"), "--headless", *folder(ctx, a=definition("a"))],
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    until(lambda: os.path.exists(ctx.path("log", "serial.log")) and "mgmt: ready" in serial_log(ctx), "it is up")
+    child.terminate()
+    said = child.communicate(timeout=30)[0]
+    expect_equal(child.returncode, 0, said)
+    expect("guest a ended: exit status 0" in serial_log(ctx), "in order")
+
+
+@limit(60)
+def test_url(ctx):
+    """The URL that it prints answers."""
+    port = machine.free_port()
+    child = subprocess.Popen([sys.executable, os.path.join(ctx.root, "test", "tools", "run.py"), "--build", ctx.build,
+                              "--log", ctx.path("log"), "--forward", f"{port}:webd:80", *folder(ctx, webd=web())],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    said = ""
+    for line in child.stdout:
+        said += line
+        if "answers, " in line:
+            break
+    url = re.search(rf"^dev: (http://127\.0\.0\.1:{port}/) is port 80 of webd$", said, re.M)
+    expect(url, f"it prints the URL: {said}")
+    with urllib.request.urlopen(url.group(1), timeout=10) as page:
+        expect(b"<html" in page.read().lower(), "the demo's page")
+    said += child.communicate("poweroff\n", timeout=30)[0]
+    expect_equal(child.returncode, 0, said)
+
+
+def shown_in_readme(ctx):
+    with open(os.path.join(ctx.root, "README.md")) as readme:
+        section = readme.read().split("## What you will see")[1].split("\n## ")[0]
+    return section.split("```")[1].strip("\n").splitlines()
+
+
+def test_readme(ctx):
+    """Every line of README's section "What you will see" is seen; `...` stands for what differs."""
+    lines = shown_in_readme(ctx)
+    expect(len(lines) >= 8, f"README shows what a newcomer will see: {lines}")
+    status, said = run(ctx, typed="poweroff\n")
+    expect_equal(status, 0, said)
+    for line in lines:
+        pattern = ".*".join(re.escape(part) for part in line.split("..."))
+        expect(re.search(rf"^(?:.*\x1b\[[0-9;]*[A-Z])?{pattern}$", said, re.M), f"README shows {line!r}; there was:\n{said}")
