@@ -45,7 +45,7 @@ git clone -q --no-local "$here" "$dir/root/bulkhead"
 inside() {
     echo "bare-root: $1" >&2
     chroot "$dir/root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb \
-        sh -c "cd /bulkhead && $1"
+        sh -c "cd /bulkhead || exit; $1"
 }
 if [ $# -gt 0 ]; then
     for command in "$@"; do
