@@ -443,6 +443,23 @@ static void memory_return_claims(void) {
     expect_ok(hc_delete_all(dirty), "delete");
 }
 
+/* One page after the other at one address of a Space that is in use: what is seen there is the page
+ * that is mapped, not the one before. */
+static bool unmapped_at_once(struct child child) {
+    bh_ref page = BH_REF(BH_INIT_TABLE, TEST_SLOT), space = BH_REF(BH_INIT_TABLE, BH_INIT_SPACE);
+    volatile uint64_t *seen = (uint64_t *)0x50000000;
+    bool good = true;
+    for (uint64_t i = 0; i < 8; i++) {
+        expect_ok(hc_copy(child_cap(child, CHILD_MEMORY), page, BH_RIGHTS_ALL, 20 - i, 1), "copy");
+        expect_ok(hc_map_all(page, space, (uint64_t)seen, BH_REGION_READ | BH_REGION_WRITE), "map");
+        good = good && *seen == 0;
+        *seen = 1;
+        expect_ok(i & 1 ? hc_unmap_all(page) : BH_OK, "unmap");
+        expect_ok(hc_delete_all(page), "delete");
+    }
+    return good;
+}
+
 static void mapping_claims(void) {
     struct child child = child_make(0);
     bh_ref region = BH_REF(BH_INIT_TABLE, TEST_SLOT), space = child_cap(child, CHILD_SPACE);
@@ -459,6 +476,7 @@ static void mapping_claims(void) {
     check("map.no_overlap", hc_map(region, space, CHILD_STACK_VA, rw) == BH_BUSY &&
                                 hc_map(region, space, CHILD_STACK_VA - 4096, rw) != BH_OK);
     expect_ok(hc_delete_all(region), "delete");
+    check("unmap.at_once", unmapped_at_once(child));
     uint64_t lapic = 0xfee00000, ioapic = 0xfec00000;
     bool reachable = false;
     for (uint32_t i = 0; i < boot->untyped_count; i++) {
