@@ -1,7 +1,7 @@
 /* Leaves a marker wherever a guest can leave something: its first argument, a 64-bit number in
- * hexadecimal, and the number's complement, again and again, in all of the heap, in the windows of its
- * disks and interfaces and in the vector registers. Tests then look for it in the machine's memory.
- * The argument is text, so the marker itself comes from nowhere else. */
+ * hexadecimal, and the number's complement, again and again, in all of the heap, in the windows of
+ * its disks and interfaces and in the vector registers. Tests then look for it in the machine's
+ * memory. The argument is text, so the marker itself comes from nowhere else. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -12,10 +12,12 @@ from guests import (LINE, Http, command, definition, disk, dormant, forward, get
 from harness import expect, expect_equal, limit, slow
 
 
-def demo(ctx, **options):
+def demo(ctx, start=None, **options):
     port = machine.free_port()
     guests = ctx.guests(hello=definition("hello", arguments="one two"), webd=web(), late=dormant("late"))
-    return port, ctx.boot_pvh(guests, disk=True, forwards=[forward(port)], **options)
+    if start is None:
+        start, options["disk"] = ctx.boot_pvh, True
+    return port, start(guests, forwards=[forward(port)], **options)
 
 
 def answers(port):
@@ -249,7 +251,7 @@ def test_poweroff(ctx):
 
 def test_reboot(ctx):
     """The machine resets and comes back to the same."""
-    port, vm = demo(ctx, reboot=True)
+    port, vm = demo(ctx, ctx.boot, reboot=True)
     with vm:
         ready(vm, "webd", "hello")
         vm.send("reboot")

@@ -102,6 +102,8 @@ def marker_run(ctx, end, memory=96):
         expect(len(pages & again) > len(pages) * 9 // 10, "the second guest lies where the first one was")
         left = one.pages(dump(ctx, vm, memory))
         expect(not left, f"nothing is left of the first: {[hex(page * 4096) for page in sorted(left)][:10]}")
+        command(vm, "destroy two")  # it would not end when asked to
+        until_state(vm, "two", "off")
         vm.poweroff()
 
 
