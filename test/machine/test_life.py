@@ -256,7 +256,7 @@ def test_reboot(ctx):
         ready(vm, "webd", "hello")
         vm.send("reboot")
         vm.wait_for(r"guest hello ended: exit status 0", 40)
-        vm.wait_for(r"^hv: Bulkhead", 30)
+        vm.wait_for(r"hv: Bulkhead, build", 30)
         vm.wait_for(LINE + r"mgmt: guest webd ready", 30)
         expect_equal(get(port, "/").status, 200, "the page")
         vm.poweroff(40)
