@@ -37,7 +37,7 @@ static _Noreturn void stop(uint64_t rbp) {
 void panic(const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    log_print("hv: panic: ");
+    log_print("\nhv: panic: "); /* whoever was writing, its line ends here */
     log_vprint(format, arguments);
     log_print("\n");
     va_end(arguments);
@@ -58,7 +58,7 @@ void panic_exception(const struct arch_context *frame) {
                                     "rdi", "rsi", "rdx", "r10", "r8 ", "r9 ", "rax"};
     uint64_t vector = frame->vector;
     bool hardware = vector == VECTOR_NMI || vector == VECTOR_MC;
-    log_print("hv: panic: %s (vector %lu, error %lx) in ring %lu at %lx: %s\n",
+    log_print("\nhv: panic: %s (vector %lu, error %lx) in ring %lu at %lx: %s\n",
               vector < sizeof(exceptions) / sizeof(exceptions[0]) ? exceptions[vector]
                                                                   : "exception",
               vector, frame->error, frame->cs & 3, frame->rip,

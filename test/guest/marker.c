@@ -1,7 +1,10 @@
 /* Leaves a marker wherever a guest can leave something: its first argument, a 64-bit number in
  * hexadecimal, and the number's complement, again and again, in all of the heap, in the windows of
  * its disks and interfaces and in the vector registers. Tests then look for it in the machine's
- * memory. The argument is text, so the marker itself comes from nowhere else. */
+ * memory. The argument is text, so the marker itself comes from nowhere else.
+ *
+ * With a second argument it only marks where it was: once in each page, and not in its registers.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -15,12 +18,13 @@
 #define RESERVE (64u << 10) /* for guestlib itself */
 
 static uint64_t pair[2] __attribute__((aligned(16)));
+static size_t step = sizeof pair;
 
 static void fill(void *start, size_t bytes) {
-    volatile uint64_t *at = start; /* nobody in here reads it */
-    for (size_t i = 0; i < bytes / sizeof pair; i++) {
-        *at++ = pair[0];
-        *at++ = pair[1];
+    for (size_t i = 0; i + sizeof pair <= bytes; i += step) {
+        volatile uint64_t *at = (void *)((uint8_t *)start + i); /* nobody in here reads it */
+        at[0] = pair[0];
+        at[1] = pair[1];
     }
 }
 
@@ -48,10 +52,11 @@ static void stop(void *unused) {
     (void)unused;
     uint64_t bits, group;
     for (;;) {
-        __asm__ volatile("movdqa %0, %%xmm6\n\tmovdqa %0, %%xmm7\n\tmovdqa %0, %%xmm15"
-                         :
-                         : "m"(pair)
-                         : "xmm6", "xmm7", "xmm15");
+        if (step == sizeof pair)
+            __asm__ volatile("movdqa %0, %%xmm6\n\tmovdqa %0, %%xmm7\n\tmovdqa %0, %%xmm15"
+                             :
+                             : "m"(pair)
+                             : "xmm6", "xmm7", "xmm15");
         hc_wait(0, BH_DEADLINE_NEVER, &bits, &group);
     }
 }
@@ -63,6 +68,8 @@ int main(int argc, char **argv) {
     }
     pair[0] = strtoull(argv[1], NULL, 16);
     pair[1] = ~pair[0];
+    if (argc > 2)
+        step = 4096;
     fill_windows();
     control_ready();
     fill_heap();

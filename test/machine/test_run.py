@@ -5,12 +5,17 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 
 import vm as machine
+from gdbstub import GdbStub
 from guests import definition, until, web
 from harness import expect, expect_equal, limit
+
+
+HV_BASE = 0xffffffff80000000  # hv.elf is linked there, and loaded at what is above it
 
 
 def run(ctx, *arguments, typed="", timeout=60):
@@ -70,6 +75,46 @@ def test_panic(ctx):
                        "object_memory=3000M")
     expect_equal(status, 4, said)
     expect("hv: panic: " in said and "hv: panic: " in serial_log(ctx), f"the report: {said}")
+
+
+class Emulator:
+    """The emulator under ./dev run --qmp SOCKET, as far as GdbStub needs it."""
+
+    def __init__(self, folder, path):
+        self.sockets = folder
+        self.qmp = machine.QMP(path, lambda: True)
+
+    def hmp(self, line):
+        return self.qmp("human-monitor-command", **{"command-line": line})
+
+
+def hv_address(ctx, function):
+    """The physical address of a function of hv, which stays where it was loaded."""
+    names = subprocess.run(["nm", os.path.join(ctx.build, "hv", "hv.elf")], capture_output=True, text=True,
+                           check=True).stdout
+    address = next(int(line.split()[0], 16) for line in names.splitlines() if line.endswith(" " + function))
+    return address - HV_BASE
+
+
+def test_panic_at_the_prompt(ctx):
+    """4 also when hv panics later, in the middle of a line; the report has registers and the build."""
+    with tempfile.TemporaryDirectory(prefix="bulkhead-") as sockets:
+        path = os.path.join(sockets, "qmp")
+        child = subprocess.Popen([sys.executable, os.path.join(ctx.root, "test", "tools", "run.py"), "--build",
+                                  ctx.build, "--log", ctx.path("log"), "--headless", "--timeout", "60", "--mem", "96M",
+                                  "--qmp", path, *folder(ctx, a=definition("a"))],
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        until(lambda: os.path.exists(ctx.path("log", "serial.log")) and "guest a ready" in serial_log(ctx), "it is up")
+        emulator = Emulator(sockets, path)
+        with GdbStub(emulator) as stub:
+            stub.write(hv_address(ctx, "hypercall"), b"\x0f\x0b")  # UD2
+        os.kill(child.pid, signal.SIGTERM)  # it types, and mgmt calls hv
+        said = child.communicate(timeout=30)[0]
+        emulator.qmp.close()
+    expect_equal(child.returncode, 4, said)
+    for pattern in (r"^hv: panic: #UD \(vector 6, error 0\) in ring 0 at [0-9a-f]+: ", r"^hv: cr2 [0-9a-f]{16} rsp ",
+                    r"^hv: r15 [0-9a-f]{16}", r"^hv: build [0-9a-f]{40}; halted"):
+        expect(re.search(pattern, said, re.M), f"the report has {pattern!r}: {said}")
 
 
 def test_emulator(ctx):
