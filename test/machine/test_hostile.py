@@ -300,9 +300,9 @@ def test_block_end(ctx):
         host.wait_off("dier", "flood", timeout=60)
         host.expect_unharmed()
         host.start("writer", "dier")  # all of mgmt's memory must not go to one guest's volume
-        host.vm.wait_for(r"writer: writes refused: [1-9]", timeout=60)
         host.start("flood")
         host.wait_off("dier", "writer", "flood", timeout=60)
+        expect(re.search(r"writer: writes refused: [1-9]", host.vm.text), "its volume has an end")
         host.expect_unharmed()
 
 
