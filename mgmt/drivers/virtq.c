@@ -4,6 +4,7 @@
  * go wrong. */
 #include "mgmt/drivers/virtq.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "mgmt/pci/mmio.h"
@@ -151,6 +152,7 @@ static uint32_t write_chain(struct virtq_desc *table, uint16_t first,
 void virtq_add(struct virtq *q, const struct virtq_segment *segments, unsigned count) {
     if (q->broken)
         return;
+    assert(q->free_slots > 0); /* the driver's bug: there is no slot behind the last */
     const struct virtq_settings *s = &q->settings;
     struct virtq_desc *ring = q->memory.va;
     uint16_t slot = q->free_head;
