@@ -50,7 +50,8 @@ void arch_space_retire(struct space *space);
 uint64_t arch_context_bytes(void); /* sizeof(struct context) and the FPU area, a multiple of 64 */
 void arch_context_init(struct context *context);
 
-/* No CPU holds anything of this Context (FPU state, for one) that it would still write back. */
+/* No CPU holds anything of this Context (FPU state, for one) that it would still write back, and
+ * nothing of its registers stays in memory. */
 void arch_context_retire(struct context *context);
 
 /* Hypercall registers: argument 0..5, and the results. */

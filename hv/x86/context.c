@@ -48,6 +48,8 @@ void arch_context_retire(struct context *context) {
     for (uint32_t i = 0; i < cpu_count; i++)
         if (cpus[i]->arch.loaded == context)
             cpus[i]->arch.loaded = NULL;
+    __builtin_memset(&context->arch, 0, sizeof(context->arch));
+    __builtin_memset(context_fpu(context), 0, fpu_bytes());
 }
 
 uint64_t arch_get_register(const struct context *context, uint32_t reg) {

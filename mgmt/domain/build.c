@@ -98,7 +98,6 @@ static uint64_t object_pages(const struct domain *d) {
 }
 
 static void free_all(struct domain *d) {
-    /* Objects first: with the Context gone the guest cannot run while its memory goes. */
     if (d->objects)
         memory_free(d->objects);
     if (d->shared_chunk)
@@ -416,6 +415,15 @@ enum bh_status domain_seal(struct domain *d) {
     /* The Untypeds keep RETYPE, which gives nothing while the Region above has taken all of them.
      */
     return status ? status : hv_context_resume(own(d, DOMAIN_SLOT_CONTEXT));
+}
+
+void domain_revoke(struct domain *d) {
+    /* Objects first: with the Context gone the guest cannot run while its memory goes. */
+    memory_revoke(d->objects);
+    memory_revoke(d->shared_chunk);
+    for (uint32_t i = 0; i < d->ram_chunks; i++)
+        memory_revoke(d->ram[i]);
+    d->built = false;
 }
 
 void domain_release(struct domain *d) {

@@ -200,8 +200,23 @@ static void end_life(struct domain *d, bool start_again) {
     let_go(d);
 }
 
-static void released(struct domain *d) {
-    d->cpu_tsc = domain_cpu_tsc(d);
+/* Cleans some of the domain's memory. True when all of it is clean. */
+static bool clean_some(struct domain *d) {
+    for (unsigned step = 0; step < SCRUB_STEPS_PER_TURN; step++) {
+        if (d->clean > d->ram_chunks)
+            return true;
+        if (memory_scrub_step(d->clean == 0 ? d->shared_chunk : d->ram[d->clean - 1]) == BH_OK)
+            d->clean++;
+    }
+    return false;
+}
+
+static void end_clean(void *context) {
+    struct domain *d = context;
+    if (!clean_some(d)) {
+        loop_post(&d->work);
+        return;
+    }
     domain_release(d);
     domains.numbers_free[domains.numbers_free_count++] = d->number;
     d->ready = false;
@@ -210,6 +225,16 @@ static void released(struct domain *d) {
     struct domain_error error;
     if (d->start_again && !domains.closing && !domain_start(d, &error))
         log_line("mgmt", "%s", error.text);
+}
+
+/* Nobody uses the memory any more: it is taken back, and cleaned before it is free, so that nothing
+ * the guest wrote stays in RAM. */
+static void released(struct domain *d) {
+    d->cpu_tsc = domain_cpu_tsc(d);
+    domain_revoke(d);
+    d->clean = 0;
+    d->work.handler = end_clean;
+    loop_post(&d->work);
 }
 
 /* Whether it may be started again by itself now; remembers that it was. */
@@ -428,19 +453,12 @@ static void finish_start(struct domain *d) {
     set_state(d, DOMAIN_RUNNING);
 }
 
-static void clean(void *context) {
+static void start_clean(void *context) {
     struct domain *d = context;
-    if (d->state != DOMAIN_STARTING)
-        return; /* destroyed meanwhile */
-    for (unsigned step = 0; step < SCRUB_STEPS_PER_TURN; step++) {
-        if (d->clean > d->ram_chunks) {
-            finish_start(d);
-            return;
-        }
-        if (memory_scrub_step(d->clean == 0 ? d->shared_chunk : d->ram[d->clean - 1]) == BH_OK)
-            d->clean++;
-    }
-    loop_post(&d->work);
+    if (clean_some(d))
+        finish_start(d);
+    else
+        loop_post(&d->work);
 }
 
 static bool find_kernel(struct domain *d, struct domain_error *error) {
@@ -494,7 +512,7 @@ bool domain_start(struct domain *d, struct domain_error *error) {
     if (!find_kernel(d, error) || !find_memory(d, error))
         return false;
     d->number = domains.numbers_free[--domains.numbers_free_count];
-    d->work.handler = clean;
+    d->work.handler = start_clean;
     d->work.context = d;
     set_state(d, DOMAIN_STARTING);
     loop_post(&d->work);

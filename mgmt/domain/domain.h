@@ -140,7 +140,10 @@ struct bh_domain_info *domain_info_page(const struct domain *d);
 /* Gives up every right with which the guest's memory or registers could be read, and lets it run.
  */
 enum bh_status domain_seal(struct domain *d);
-/* Takes back everything. Nothing may use the shared stretch any more. */
+/* Takes back everything that was made of the domain's memory. Nothing may use the shared stretch
+ * any more. The memory still holds what the guest wrote. */
+void domain_revoke(struct domain *d);
+/* Frees its memory. */
 void domain_release(struct domain *d);
 /* The shared stretch as device `index` of the domain sees it from mgmt's side. */
 struct channel domain_channel(const struct domain *d, uint32_t index);

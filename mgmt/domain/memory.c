@@ -229,11 +229,15 @@ void memory_scrub(chunk c) {
         ;
 }
 
+void memory_revoke(chunk c) {
+    hv_revoke(OWN(c));
+}
+
 void memory_free(chunk c) {
     uint32_t n = node_of(c);
     struct node *node = &nodes[n];
     assert(node->state == NODE_USED);
-    hv_revoke(OWN(c));
+    memory_revoke(c);
     account[node->kind].chunks_used--;
     account[node->kind].free += 1ull << node->order;
     node_release(n);

@@ -22,7 +22,10 @@ enum bh_status memory_start(const struct bh_bootinfo *info, bh_slot slots_first,
  * NO_MEMORY. */
 enum bh_status memory_alloc(enum bh_kind kind, unsigned order, chunk *out);
 
-/* One bounded step of zeroing a chunk that has just been allocated: AGAIN or OK. */
+/* Revokes whatever was made of the chunk, everywhere; it stays allocated, and can be scrubbed. */
+void memory_revoke(chunk c);
+
+/* One bounded step of zeroing a chunk of which nothing is made: AGAIN or OK. */
 enum bh_status memory_scrub_step(chunk c);
 void memory_scrub(chunk c);
 

@@ -84,8 +84,9 @@ def filled(ctx, vm, marker, name, mebibytes):
     return marker.pages(dump(ctx, vm, mebibytes))
 
 
-def marker_run(ctx, end, memory=96):
-    """end(vm): ends the life of guest `one`. Then its memory is given out again, to `two`."""
+def marker_run(ctx, end, memory=96, gone_at_once=False):
+    """end(vm): ends the life of guest `one`. Then its memory is given out again, to `two`.
+    gone_at_once: nothing may be left before that, either."""
     one, two = Marker(ctx.random.getrandbits(64)), Marker(ctx.random.getrandbits(64))
     # The second one leaves nearly all of its memory as it gets it.
     folder = ctx.guests(one=one.definition("one", 20), two=two.definition("two", 21, " sparse"))
@@ -97,6 +98,9 @@ def marker_run(ctx, end, memory=96):
         pages = filled(ctx, vm, one, "one", memory)
         expect(len(pages) > 20 * 256, f"it has filled its memory: {len(pages)} pages")
         end(vm)
+        if gone_at_once:
+            left = one.pages(dump(ctx, vm, memory))
+            expect(not left, f"left in RAM: {[hex(page * 4096) for page in sorted(left)][:10]}")
         command(vm, "create two.xml")
         again = filled(ctx, vm, two, "two", memory)
         expect(len(pages & again) > len(pages) * 9 // 10, "the second guest lies where the first one was")
@@ -108,11 +112,11 @@ def marker_run(ctx, end, memory=96):
 
 
 def test_marker_is_gone(ctx):
-    """A destroyed guest's memory, windows and registers are clean when they are given out again."""
+    """Nothing of a destroyed guest's memory, windows and registers is anywhere in RAM."""
     def destroy(vm):
         command(vm, "destroy one")
         until_state(vm, "one", "off")
-    marker_run(ctx, destroy)
+    marker_run(ctx, destroy, gone_at_once=True)
 
 
 def test_refused_without_memory(ctx):
