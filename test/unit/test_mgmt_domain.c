@@ -129,7 +129,7 @@ static void test_what_a_guest_is_told(void **state) {
     assert_string_equal(info->arguments, "x y");
     assert_int_equal(info->arguments_bytes, 3);
     assert_int_equal(info->ram_va, BH_IMAGE_VA);
-    assert_int_equal(info->heap_va, BH_IMAGE_VA + 8 * BH_PAGE_BYTES);
+    assert_int_equal(info->heap_va, BH_IMAGE_VA + 8ull * BH_PAGE_BYTES);
     assert_int_equal(info->heap_va + info->heap_bytes, info->ram_va + (1 << 20));
     assert_int_equal(info->device_count, 4);
     assert_int_equal(info->device[2].class, BH_CLASS_BLOCK);
@@ -327,13 +327,14 @@ static void submit(const struct domain *d, struct queue_end *q, uint32_t device,
 
 static void write_console(const struct domain *d, struct queue_end *q, const char *text) {
     uint8_t *window = (uint8_t *)domain_info_page(d) + d->shared.device[1].window_offset;
-    memcpy(window, text, strlen(text));
+    size_t bytes = strlen(text);
+    memcpy(window, text, bytes);
     submit(d, q, 1, (struct bh_request){.operation = 0, .segments = 1, .tag = 7},
-           (struct bh_segment){.bytes = (uint32_t)strlen(text)});
+           (struct bh_segment){.bytes = (uint32_t)bytes});
     struct bh_completion completion;
     assert_true(queue_take_completion(q, &completion));
     assert_int_equal(completion.status, BH_OK);
-    assert_int_equal(completion.value, strlen(text));
+    assert_int_equal(completion.value, bytes);
 }
 
 static void test_crash_report(void **state) {

@@ -579,7 +579,7 @@ static void *scribble(void *memory) {
         if (random >> 28 == 0) /* plausible indices, so that something is taken */
             __atomic_store_n(&words[0], server.head + random % 8, __ATOMIC_RELAXED);
         else
-            __atomic_store_n(&words[64 + index % (CLIENT_UNITS * 4)],
+            __atomic_store_n(&words[64 + index % (CLIENT_UNITS * 4ul)],
                              random % 3 ? random % 64 : random, __ATOMIC_RELAXED);
     }
     return NULL;
