@@ -328,7 +328,8 @@ static void submit(const struct domain *d, struct queue_end *q, uint32_t device,
 static void write_console(const struct domain *d, struct queue_end *q, const char *text) {
     uint8_t *window = (uint8_t *)domain_info_page(d) + d->shared.device[1].window_offset;
     size_t bytes = strlen(text);
-    memcpy(window, text, bytes);
+    for (size_t i = 0; i < bytes; i++)
+        window[i] = (uint8_t)text[i];
     submit(d, q, 1, (struct bh_request){.operation = 0, .segments = 1, .tag = 7},
            (struct bh_segment){.bytes = (uint32_t)bytes});
     struct bh_completion completion;
