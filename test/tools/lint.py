@@ -31,7 +31,8 @@ def run(what, command):
 
 
 def tidy(build):
-    """clang-tidy reads the compile commands of the clang build; gcc's flags would confuse it."""
+    """clang-tidy reads the compile commands of the clang build; gcc's flags would confuse it. It looks at
+    what ships; tests run under the sanitizers instead."""
     if subprocess.run(["ninja", "-C", build, "--quiet"], stdout=subprocess.DEVNULL, check=False).returncode:
         print("FAIL  clang-tidy: the tree does not build with clang")
         return False
@@ -39,8 +40,7 @@ def tidy(build):
         commands = json.load(handle)
     files = sorted({os.path.relpath(os.path.join(entry["directory"], entry["file"]), ROOT)
                     for entry in commands if entry["file"].endswith(".c")} & set(ours(".c")))
-    if not files:
-        return True
+    files = [file for file in files if not file.startswith("test/")]
     command = ["clang-tidy", "--quiet", "--warnings-as-errors=*", f"--checks={TIDY_CHECKS}", "-p", build]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         return all(list(pool.map(lambda file: run(f"clang-tidy {file}", [*command, file]), files)))
