@@ -6,15 +6,15 @@
 #define BH_SECTOR_BYTES 512u
 
 enum bh_block_operation {
-    BH_BLOCK_READ = 0,   /* argument = first sector; segments: multiples of 512 bytes, to fill */
-    BH_BLOCK_WRITE = 1,  /* argument = first sector; segments: multiples of 512 bytes, to store */
-    BH_BLOCK_FLUSH = 2,  /* no segments; completes when all completed writes are on stable storage */
+    BH_BLOCK_READ = 0,  /* argument = first sector; segments: multiples of 512 bytes, to fill */
+    BH_BLOCK_WRITE = 1, /* argument = first sector; segments: multiples of 512 bytes, to store */
+    BH_BLOCK_FLUSH = 2, /* no segments; completes when all completed writes are on stable storage */
     BH_BLOCK_DISCARD = 3,      /* argument = first sector; one segment: offset 0, bytes = length */
     BH_BLOCK_WRITE_ZEROES = 4, /* the same; afterwards the range reads as zeroes */
-    BH_BLOCK_ID = 5,     /* one segment of at least 20 bytes: serial number, NUL-padded */
+    BH_BLOCK_ID = 5,           /* one segment of at least 20 bytes: serial number, NUL-padded */
 };
-/* Completion value: bytes transferred. Statuses: OK, BAD_ARG (range, length, flags), BAD_RIGHTS (write
- * to a read-only volume), BAD_CALL (operation not supported by this volume), IO_ERROR. */
+/* Completion value: bytes transferred. Statuses: OK, BAD_ARG (range, length, flags), BAD_RIGHTS
+ * (write to a read-only volume), BAD_CALL (operation not supported by this volume), IO_ERROR. */
 
 #define BH_BLOCK_READ_ONLY 0x1u /* flags of bh_block_info */
 #define BH_BLOCK_CAN_DISCARD 0x2u

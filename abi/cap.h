@@ -87,7 +87,7 @@ typedef uint64_t bh_ref;
 
 /* Bounds. */
 #define BH_PAGE_BYTES 4096u
-#define BH_DEPTH_MAX 64u          /* derivation tree */
+#define BH_DEPTH_MAX 64u /* derivation tree */
 #define BH_CAPTABLE_SLOTS_MAX 65536u
 #define BH_SPACE_POOL_MAX 65536u  /* page-table pages of one Space */
 #define BH_PRIORITIES 32u         /* 0 lowest, 31 highest */

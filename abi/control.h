@@ -1,14 +1,15 @@
-/* Class control: what the host asks of a guest and a guest tells the host. Version 1. The guest keeps
- * one LISTEN outstanding; the host completes it when it wants something. */
+/* Class control: what the host asks of a guest and a guest tells the host. Version 1. The guest
+ * keeps one LISTEN outstanding; the host completes it when it wants something. */
 #pragma once
 
 #include <stdint.h>
 
 enum bh_control_operation {
-    BH_CONTROL_LISTEN = 0, /* completes with flags = enum bh_control_request, value = its argument */
-    BH_CONTROL_EXIT = 1,   /* the guest has ended; argument = exit status, 0 good */
-    BH_CONTROL_READY = 2,  /* the guest serves: shown in `list` */
-    BH_CONTROL_TIME = 3,   /* value = wall clock at TSC 0 in ns since 1970-01-01, UTC */
+    BH_CONTROL_LISTEN =
+        0,                /* completes with flags = enum bh_control_request, value = its argument */
+    BH_CONTROL_EXIT = 1,  /* the guest has ended; argument = exit status, 0 good */
+    BH_CONTROL_READY = 2, /* the guest serves: shown in `list` */
+    BH_CONTROL_TIME = 3,  /* value = wall clock at TSC 0 in ns since 1970-01-01, UTC */
 };
 
 enum bh_control_request {

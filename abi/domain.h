@@ -1,6 +1,6 @@
-/* Domain information: what a PV guest is told at its start, one or more read-only pages whose address is
- * in RDI. Version 1. Everything a guest may touch is named here; all addresses are its own virtual
- * ones. */
+/* Domain information: what a PV guest is told at its start, one or more read-only pages whose
+ * address is in RDI. Version 1. Everything a guest may touch is named here; all addresses are its
+ * own virtual ones. */
 #pragma once
 
 #include "abi/block.h"
@@ -20,12 +20,12 @@ enum bh_class {
 };
 
 struct bh_device_info {
-    uint32_t class;       /* enum bh_class */
-    uint32_t index;       /* 0, 1, ... among the devices of its class, in the definition's order */
-    uint32_t signal_slot; /* SIGNAL this to wake the server */
-    uint32_t event_bit;   /* bit of this domain's Event that the server sets */
-    uint64_t client_va;   /* own queue (submissions), read and write */
-    uint64_t server_va;   /* peer's queue (completions), read-only */
+    uint32_t class;        /* enum bh_class */
+    uint32_t index;        /* 0, 1, ... among the devices of its class, in the definition's order */
+    uint32_t signal_slot;  /* SIGNAL this to wake the server */
+    uint32_t event_bit;    /* bit of this domain's Event that the server sets */
+    uint64_t client_va;    /* own queue (submissions), read and write */
+    uint64_t server_va;    /* peer's queue (completions), read-only */
     uint32_t client_units; /* powers of two */
     uint32_t server_units;
     uint64_t window_va;
@@ -44,10 +44,11 @@ struct bh_domain_info {
     char name[BH_DOMAIN_NAME_BYTES]; /* NUL-terminated */
     uint8_t uuid[16];
     uint64_t tsc_hz;
-    uint64_t wall_ns_at_tsc_0; /* UTC, ns since 1970-01-01 at TSC value 0; 0 if the host does not know */
-    uint64_t ram_va;           /* first byte of RAM: the image */
-    uint64_t ram_bytes;        /* RAM is contiguous in addresses, but for the stack's guard page */
-    uint64_t heap_va;          /* first byte after the stack */
+    uint64_t
+        wall_ns_at_tsc_0; /* UTC, ns since 1970-01-01 at TSC value 0; 0 if the host does not know */
+    uint64_t ram_va;      /* first byte of RAM: the image */
+    uint64_t ram_bytes;   /* RAM is contiguous in addresses, but for the stack's guard page */
+    uint64_t heap_va;     /* first byte after the stack */
     uint64_t heap_bytes;
     uint64_t seed[4]; /* random numbers, different at every start */
     uint32_t device_count;

@@ -15,8 +15,8 @@
 
 #define BH_ABI_VERSION 1u
 
-#define BH_DEADLINE_POLL 0ull      /* wait: do not sleep */
-#define BH_DEADLINE_NEVER (~0ull)  /* wait: sleep until a bit is set */
+#define BH_DEADLINE_POLL 0ull     /* wait: do not sleep */
+#define BH_DEADLINE_NEVER (~0ull) /* wait: sleep until a bit is set */
 
 enum bh_hypercall {
     /* NULL() -> BH_ABI_VERSION
@@ -59,15 +59,15 @@ enum bh_hypercall {
     /* RETYPE(ref untyped, type, size, ref destination, kind)
      * Makes one object at the Untyped's watermark (aligned up as the type needs) and puts its
      * original capability, with all rights, into the empty destination slot. An Untyped without
-     * descendants starts again at its beginning. size: UNTYPED, REGION pages (1 and up); SPACE pages
-     * of its page-table pool (1..BH_SPACE_POOL_MAX); CAPTABLE slots (2..BH_CAPTABLE_SLOTS_MAX);
-     * EVENT bits (64 or 4,096); CONTEXT, IRQ 0. kind: SPACE its bh_space_kind, otherwise 0.
-     * UNTYPED takes any kind of memory; REGION frame, shared (scrubbed: else DIRTY) and device
-     * memory; all others object memory (else BAD_ARG). New objects are zeroed; a call on dirty
-     * object memory returns AGAIN while it cleans it.
-     * Rights: UNTYPED_RETYPE, CAPTABLE_MANAGE of both tables.
-     * Statuses: OK, AGAIN, BAD_ARG, BUSY (destination occupied), NO_MEMORY, DIRTY, TOO_DEEP.
-     * Bound: 64 KiB zeroed or 512 slots reaped a call. */
+     * descendants starts again at its beginning. size: UNTYPED, REGION pages (1 and up); SPACE
+     * pages of its page-table pool (1..BH_SPACE_POOL_MAX); CAPTABLE slots
+     * (2..BH_CAPTABLE_SLOTS_MAX); EVENT bits (64 or 4,096); CONTEXT, IRQ 0. kind: SPACE its
+     * bh_space_kind, otherwise 0. UNTYPED takes any kind of memory; REGION frame, shared (scrubbed:
+     * else DIRTY) and device memory; all others object memory (else BAD_ARG). New objects are
+     * zeroed; a call on dirty object memory returns AGAIN while it cleans it. Rights:
+     * UNTYPED_RETYPE, CAPTABLE_MANAGE of both tables. Statuses: OK, AGAIN, BAD_ARG, BUSY
+     * (destination occupied), NO_MEMORY, DIRTY, TOO_DEEP. Bound: 64 KiB zeroed or 512 slots reaped
+     * a call. */
     BH_HC_RETYPE = 8,
 
     /* COPY(ref source, ref destination, rights, a, b)
@@ -85,21 +85,22 @@ enum bh_hypercall {
     BH_HC_MOVE = 10,
 
     /* NARROW(ref slot, rights)
-     * Takes rights away in place, down to none: a handle for revocation. A mapping that exists stays.
-     * Rights: CAPTABLE_MANAGE. Statuses: OK. Bound: constant. */
+     * Takes rights away in place, down to none: a handle for revocation. A mapping that exists
+     * stays. Rights: CAPTABLE_MANAGE. Statuses: OK. Bound: constant. */
     BH_HC_NARROW = 11,
 
     /* DELETE(ref slot)
-     * Empties the slot; the object dies if this was its original. A mapped Region is unmapped. An empty
-     * slot is no error, so that the call can be repeated after AGAIN.
-     * Rights: CAPTABLE_MANAGE. Statuses: OK, AGAIN, HAS_CHILDREN.
-     * Bound: 1,024 page-table entries or slots a call. */
+     * Empties the slot; the object dies if this was its original. A mapped Region is unmapped. An
+     * empty slot is no error, so that the call can be repeated after AGAIN. Rights:
+     * CAPTABLE_MANAGE. Statuses: OK, AGAIN, HAS_CHILDREN. Bound: 1,024 page-table entries or slots
+     * a call. */
     BH_HC_DELETE = 12,
 
     /* REVOKE(ref slot)
      * Removes all capabilities derived from this one, wherever they are, and all that dies with
-     * them. On OK no CPU can use any of them. The caller may be among what dies. An empty slot is no error.
-     * Rights: CAPTABLE_MANAGE. Statuses: OK, AGAIN. Bound: 1,024 page-table entries or slots a call. */
+     * them. On OK no CPU can use any of them. The caller may be among what dies. An empty slot is
+     * no error. Rights: CAPTABLE_MANAGE. Statuses: OK, AGAIN. Bound: 1,024 page-table entries or
+     * slots a call. */
     BH_HC_REVOKE = 13,
 
     /* SCRUB(ref untyped) -> clean_bytes
@@ -111,9 +112,8 @@ enum bh_hypercall {
     /* MAP(ref region, ref space, va, rights)
      * Maps the whole Region at va (page-aligned, BH_USER_VA_MIN..BH_USER_VA_END), 2 MiB pages where
      * both addresses allow. rights: READ, READ|WRITE or READ|EXEC, a subset of the capability's.
-     * After AGAIN the same call goes on; until OK a part of the range may already be accessible, and
-     * stays so after a failure until UNMAP.
-     * Rights: SPACE_MAP, CAPTABLE_MANAGE of both tables.
+     * After AGAIN the same call goes on; until OK a part of the range may already be accessible,
+     * and stays so after a failure until UNMAP. Rights: SPACE_MAP, CAPTABLE_MANAGE of both tables.
      * Statuses: OK, AGAIN, BAD_ARG, BUSY (mapped elsewhere, or an address in use),
      * NO_MEMORY (page-table pool). Bound: 512 page-table entries a call. */
     BH_HC_MAP = 15,
@@ -162,11 +162,11 @@ enum bh_hypercall {
     BH_HC_CTX_SET = 22,
 
     /* CAP_INFO(ref slot, word) -> value, value
-     * word 0: type | rights << 8 | depth << 16 | original << 24 | kind << 32, and badge (Event, Cpu);
-     * word 1: Untyped pages, free pages; Region pages, mapped pages; CapTable slots, 0;
-     * Space pool pages, free pool pages; Ports first, count; others 0, 0.
-     * An empty slot is no error: type 0.
-     * Rights: CAPTABLE_MANAGE, or the caller's own table. Statuses: OK, BAD_ARG. Bound: constant. */
+     * word 0: type | rights << 8 | depth << 16 | original << 24 | kind << 32, and badge (Event,
+     * Cpu); word 1: Untyped pages, free pages; Region pages, mapped pages; CapTable slots, 0; Space
+     * pool pages, free pool pages; Ports first, count; others 0, 0. An empty slot is no error: type
+     * 0. Rights: CAPTABLE_MANAGE, or the caller's own table. Statuses: OK, BAD_ARG. Bound:
+     * constant. */
     BH_HC_CAP_INFO = 23,
 
     /* REGION_ADDRESS(ref region) -> host-physical address
@@ -199,11 +199,29 @@ enum bh_binding {
 };
 
 enum bh_reg {
-    BH_REG_RAX, BH_REG_RBX, BH_REG_RCX, BH_REG_RDX, BH_REG_RSI, BH_REG_RDI, BH_REG_RBP, BH_REG_RSP,
-    BH_REG_R8, BH_REG_R9, BH_REG_R10, BH_REG_R11, BH_REG_R12, BH_REG_R13, BH_REG_R14, BH_REG_R15,
-    BH_REG_RIP, BH_REG_RFLAGS, BH_REG_FS_BASE, BH_REG_GS_BASE,
+    BH_REG_RAX,
+    BH_REG_RBX,
+    BH_REG_RCX,
+    BH_REG_RDX,
+    BH_REG_RSI,
+    BH_REG_RDI,
+    BH_REG_RBP,
+    BH_REG_RSP,
+    BH_REG_R8,
+    BH_REG_R9,
+    BH_REG_R10,
+    BH_REG_R11,
+    BH_REG_R12,
+    BH_REG_R13,
+    BH_REG_R14,
+    BH_REG_R15,
+    BH_REG_RIP,
+    BH_REG_RFLAGS,
+    BH_REG_FS_BASE,
+    BH_REG_GS_BASE,
     BH_REG_FAULT_VECTOR, /* of the fault that stopped it: Intel SDM 3A, 6.15; ~0 if none */
-    BH_REG_FAULT_ERROR, BH_REG_FAULT_ADDRESS,
+    BH_REG_FAULT_ERROR,
+    BH_REG_FAULT_ADDRESS,
     BH_REG_CPU_TIME, /* TSC ticks spent running */
     BH_REG_STATE,    /* enum bh_ctx_state */
     BH_REG_COUNT
@@ -218,7 +236,7 @@ enum bh_ctx_state {
 };
 
 enum bh_system {
-    BH_SYSTEM_OP_RESET = 0,     /* SYSTEM_RESET: never returns; NOT_READY if the board knows no way */
+    BH_SYSTEM_OP_RESET = 0, /* SYSTEM_RESET: never returns; NOT_READY if the board knows no way */
     BH_SYSTEM_OP_POWER_OFF = 1, /* SYSTEM_RESET: never returns; NOT_READY without ACPI S5 */
     BH_SYSTEM_OP_LOG = 2,       /* SYSTEM_LOG: argument = up to 8 characters, lowest byte first */
     BH_SYSTEM_OP_COUNTER = 3,   /* SYSTEM_INFO: argument = enum bh_counter; BAD_ARG if unknown */

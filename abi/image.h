@@ -14,17 +14,17 @@
 struct bh_image_header {
     uint64_t magic;
     uint32_t version;
-    uint32_t text_pages;   /* 1 and up */
+    uint32_t text_pages; /* 1 and up */
     uint32_t rodata_pages;
     uint32_t data_pages;
-    uint32_t bss_pages;    /* zeroed, after data */
-    uint32_t stack_pages;  /* zeroed, after bss, below an unmapped guard page; 1 and up */
-    uint64_t entry;        /* inside text */
+    uint32_t bss_pages;   /* zeroed, after data */
+    uint32_t stack_pages; /* zeroed, after bss, below an unmapped guard page; 1 and up */
+    uint64_t entry;       /* inside text */
 };
-/* File size in pages = text + rodata + data; a file that is shorter or longer is refused. Start state:
- * RIP = entry, RDI = address of the boot information (init) or of the domain information (others),
- * RSP = the end of the stack minus 8 (as after a CALL), flags clear, FPU in its initial state. The
- * guard page takes one page of addresses between bss and stack. RAM beyond the stack follows at once,
- * read and write: the heap. */
+/* File size in pages = text + rodata + data; a file that is shorter or longer is refused. Start
+ * state: RIP = entry, RDI = address of the boot information (init) or of the domain information
+ * (others), RSP = the end of the stack minus 8 (as after a CALL), flags clear, FPU in its initial
+ * state. The guard page takes one page of addresses between bss and stack. RAM beyond the stack
+ * follows at once, read and write: the heap. */
 
 _Static_assert(sizeof(struct bh_image_header) == 40, "layout");

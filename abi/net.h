@@ -24,14 +24,14 @@ struct bh_net_offload {
     uint8_t flags;
 };
 
-/* Transmit completion. OK, value = bytes: sent, or lost on the way as on any network (rate limit, no buffers
- * at the receiver). BAD_ARG: not a frame, or offload fields that do not fit it or were not offered.
- * BAD_RIGHTS: not a frame that this device may send (addresses, protocol). */
+/* Transmit completion. OK, value = bytes: sent, or lost on the way as on any network (rate limit,
+ * no buffers at the receiver). BAD_ARG: not a frame, or offload fields that do not fit it or were
+ * not offered. BAD_RIGHTS: not a frame that this device may send (addresses, protocol). */
 
 /* Receive completion. status OK; flags: BH_NET_*; value: bytes stored in this buffer in bits 0..31,
- * gso_bytes in 32..47, gso_type in 48..55, in bits 56..63 how many further buffers (completions that
- * follow at once) continue the same frame. With BH_NET_NEEDS_CHECKSUM the transport checksum field
- * holds the pseudo-header sum and the frame came from a guest of this host. */
+ * gso_bytes in 32..47, gso_type in 48..55, in bits 56..63 how many further buffers (completions
+ * that follow at once) continue the same frame. With BH_NET_NEEDS_CHECKSUM the transport checksum
+ * field holds the pseudo-header sum and the frame came from a guest of this host. */
 
 #define BH_NET_FRAME_BYTES_MAX 65550u /* 64 KiB of IP and an Ethernet header with VLAN tag */
 

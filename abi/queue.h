@@ -1,24 +1,25 @@
 /* Queue pairs: the one transport between a client (front end) and a server (back end). Version 1.
  *
- * The client owns the submission queue, the server the completion queue. Each lies in memory that its
- * owner may write and the peer may only read: what a consumer has to tell its producer (how far it has
- * read, when it wants to be woken) therefore stands in the consumer's own queue.
+ * The client owns the submission queue, the server the completion queue. Each lies in memory that
+ * its owner may write and the peer may only read: what a consumer has to tell its producer (how far
+ * it has read, when it wants to be woken) therefore stands in the consumer's own queue.
  *
- * All indices are free-running 32-bit counters of units; slot = index & (units - 1). One request is a
- * header unit and `segments` segment units, consecutive in index order (they may wrap), published
+ * All indices are free-running 32-bit counters of units; slot = index & (units - 1). One request is
+ * a header unit and `segments` segment units, consecutive in index order (they may wrap), published
  * together by one store to `tail`. A completion is one unit. The client never has more requests
  * outstanding than the completion queue has units, so that completing never blocks.
  *
- * Rules for a reader: load the peer's tail once (acquire); if it is more than `units` ahead of the own
- * head, disconnect the peer; copy a unit once, check the copy, use the copy.
+ * Rules for a reader: load the peer's tail once (acquire); if it is more than `units` ahead of the
+ * own head, disconnect the peer; copy a unit once, check the copy, use the copy.
  *
- * Sleep and wake. Producer: write units, store tail (release), full barrier, load the peer's `wake`;
- * signal if and only if the peer asked: (uint32_t)(tail - wake - 1) < (uint32_t)(tail - old_tail).
- * Consumer that wants to sleep: store wake = own head (wake me when tail passes it), full barrier, load
- * tail again; only if still empty, wait. While awake it leaves wake where it is: behind, so no signal.
+ * Sleep and wake. Producer: write units, store tail (release), full barrier, load the peer's
+ * `wake`; signal if and only if the peer asked: (uint32_t)(tail - wake - 1) < (uint32_t)(tail -
+ * old_tail). Consumer that wants to sleep: store wake = own head (wake me when tail passes it),
+ * full barrier, load tail again; only if still empty, wait. While awake it leaves wake where it is:
+ * behind, so no signal.
  *
- * Tags belong to the client from submission to completion. Offsets are relative to the window, memory
- * both sides have mapped; a segment must lie in [0, window_bytes). */
+ * Tags belong to the client from submission to completion. Offsets are relative to the window,
+ * memory both sides have mapped; a segment must lie in [0, window_bytes). */
 #pragma once
 
 #include <stdint.h>
@@ -28,8 +29,8 @@
 #define BH_QUEUE_UNITS_MAX 4096u
 #define BH_QUEUE_SEGMENTS_MAX 32u
 
-/* Header of either queue; units follow at BH_QUEUE_HEADER_BYTES. Every word is written by the queue's
- * owner only, and stands on a cache line of its own. */
+/* Header of either queue; units follow at BH_QUEUE_HEADER_BYTES. Every word is written by the
+ * queue's owner only, and stands on a cache line of its own. */
 struct bh_queue_header {
     uint32_t tail; /* units published in this queue */
     uint32_t pad0[15];
@@ -37,10 +38,10 @@ struct bh_queue_header {
     uint32_t pad1[15];
     uint32_t wake; /* the owner wants a signal when the peer's tail passes this */
     uint32_t pad2[15];
-    /* server: raised when a new server took over: resubmit. client: the server's, as it was when the
-     * client opened; while the two differ nobody takes anything from the other's queue. */
+    /* server: raised when a new server took over: resubmit. client: the server's, as it was when
+     * the client opened; while the two differ nobody takes anything from the other's queue. */
     uint32_t generation;
-    uint32_t state;      /* enum bh_queue_state */
+    uint32_t state; /* enum bh_queue_state */
     uint32_t pad3[14];
 };
 

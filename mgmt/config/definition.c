@@ -163,11 +163,12 @@ static const char *attribute(const char **attributes, const char *name) {
  */
 
 static void copy_text(struct parse *p, enum element e, char *to, size_t room, const char *from) {
-    if (strlen(from) >= room)
+    size_t bytes = strlen(from) + 1;
+    if (bytes > room)
         fail(p, p->line[p->depth], "<%s>: longer than %zu characters; shorten it", rules[e].name,
              room - 1);
     else
-        strcpy(to, from);
+        memcpy(to, from, bytes);
 }
 
 /* The host's log shows who speaks; a guest must not speak as the host. */

@@ -59,7 +59,7 @@ static void log_bytes(struct guest_console *c, const char *text, size_t bytes) {
         } else if (text[i] != '\r') {
             if (c->line_bytes == CONSOLE_LINE_BYTES)
                 log_one_line(c);
-            c->line[c->line_bytes++] = text[i] ? text[i] : ' ';
+            c->line[c->line_bytes++] = (char)(text[i] ? text[i] : ' ');
         }
     }
 }
@@ -211,7 +211,7 @@ void guest_console_log_tail(const struct guest_console *c, unsigned lines) {
             char byte = c->history[at % CONSOLE_HISTORY_BYTES];
             if (byte == '\n')
                 break;
-            line[bytes++] = byte ? byte : ' ';
+            line[bytes++] = (char)(byte ? byte : ' ');
         }
         if (at < c->written && c->history[at % CONSOLE_HISTORY_BYTES] == '\n')
             at++;

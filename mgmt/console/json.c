@@ -45,31 +45,31 @@ void json_end(struct json *j) {
     put(j, "}\n");
 }
 
-static void open(struct json *j, const char *name, const char *bracket) {
+static void begin(struct json *j, const char *name, const char *bracket) {
     put_name(j, name);
     put(j, bracket);
     j->comma = false;
 }
 
-static void close(struct json *j, const char *bracket) {
+static void finish(struct json *j, const char *bracket) {
     put(j, bracket);
     j->comma = true;
 }
 
 void json_object(struct json *j, const char *name) {
-    open(j, name, "{");
+    begin(j, name, "{");
 }
 
 void json_object_end(struct json *j) {
-    close(j, "}");
+    finish(j, "}");
 }
 
 void json_array(struct json *j, const char *name) {
-    open(j, name, "[");
+    begin(j, name, "[");
 }
 
 void json_array_end(struct json *j) {
-    close(j, "]");
+    finish(j, "]");
 }
 
 void json_string(struct json *j, const char *name, const char *value) {

@@ -156,7 +156,8 @@ static void enter(void) {
     memcpy(line, terminal.line, terminal.bytes);
     line[terminal.bytes] = '\0';
     if (terminal.bytes > 0)
-        strcpy(terminal.history[terminal.history_count++ % HISTORY_LINES], line);
+        memcpy(terminal.history[terminal.history_count++ % HISTORY_LINES], line,
+               terminal.bytes + 1);
     terminal.history_at = terminal.history_count;
     terminal.bytes = 0;
     put("\r\n");

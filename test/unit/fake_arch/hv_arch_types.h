@@ -1,8 +1,8 @@
 /* The fake architecture layer: what the core's structures hold of it. */
 #pragma once
 
-/* The sanitizers call libc's function of this name when a process ends; the core's must not take its
- * place there. */
+/* The sanitizers call libc's function of this name when a process ends; the core's must not take
+ * its place there. */
 #define sched_yield core_sched_yield
 
 #include <stdint.h>
