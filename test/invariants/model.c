@@ -571,7 +571,7 @@ static void m_retype(struct call *call) {
         uint64_t clean = min_u64(from->clean, start + bytes);
         cap.clean = type == BH_TYPE_UNTYPED && clean > start ? clean - start : 0;
     } else {
-        void *real = m_slot(&cap)->object;
+        void *real = m_slot(&cap)->object; /* cppcheck-suppress AssignmentIntegerToAddress */
         uint64_t pa = arch_object_address(real).raw;
         if (pa < from->base + start || pa >= from->base + start + bytes)
             model_fail("an object lies outside its memory");
