@@ -146,7 +146,7 @@ void say(const char *text) {
     struct bh_completion ignored;
     uint8_t *window = raw_window(console);
     uint32_t bytes = 0;
-    for (; bytes < 200 && text[bytes]; bytes++)
+    for (; text[bytes]; bytes++)
         window[bytes] = (uint8_t)text[bytes];
     window[bytes++] = '\n';
     raw_request(console, BH_CONSOLE_WRITE, 1, 0, 0, 0);
