@@ -167,7 +167,7 @@ def test_console(ctx):
         expect("none" in str(error), f"it says which file: {error}")
 
 
-@slow
+@manual
 @limit(900)
 def test_lint(ctx):
     """Layout, cppcheck, clang-tidy, shellcheck; and the tree builds with clang."""
