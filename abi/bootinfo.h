@@ -67,6 +67,8 @@ struct bh_bootinfo {
     char command_line[512];
     struct bh_boot_module module[BH_BOOTINFO_MODULES_MAX];
     struct bh_boot_untyped untyped[BH_BOOTINFO_UNTYPEDS_MAX];
+    uint32_t vcpu_bytes; /* 0: this processor has no guest mode that hv can use */
+    uint32_t reserved;
 };
 
 /* The log ring: hv appends, init and whoever it gives the Region to read. */

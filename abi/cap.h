@@ -17,7 +17,7 @@ enum bh_type {
     BH_TYPE_PORTS = 8,
     BH_TYPE_CPU = 9,
     BH_TYPE_SYSTEM = 10,
-    BH_TYPE_VCPU = 11,   /* reserved: guest mode */
+    BH_TYPE_VCPU = 11,   /* guest-mode state: vcpu.h */
     BH_TYPE_DEVICE = 12, /* reserved: IOMMU */
 };
 
@@ -25,14 +25,15 @@ enum bh_type {
 enum bh_kind {
     BH_KIND_OBJECT = 0, /* kernel objects; always mapped in hv, never outside */
     BH_KIND_FRAME = 1,  /* RAM for domains; never mapped in hv except while it is scrubbed */
-    BH_KIND_SHARED = 2, /* frames that hv and one domain share: boot information, the log */
+    BH_KIND_SHARED = 2, /* frames that hv and one domain share: boot information, the log,
+                           Vcpus' state pages */
     BH_KIND_DEVICE = 3, /* device memory: never an object, never scrubbed, never write-back */
 };
 
 /* Kinds of Space. */
 enum bh_space_kind {
     BH_SPACE_RING3 = 0, /* 4-level page map of a PV domain */
-    BH_SPACE_GUEST = 1, /* reserved: guest-physical (NPT, EPT) */
+    BH_SPACE_GUEST = 1, /* guest-physical (NPT, EPT) */
     BH_SPACE_DEVICE = 2 /* reserved: device (VT-d, AMD-Vi) */
 };
 
@@ -43,11 +44,11 @@ enum bh_space_kind {
 
 #define BH_REGION_READ 0x01u  /* map readable */
 #define BH_REGION_WRITE 0x02u /* map writable */
-#define BH_REGION_EXEC 0x04u  /* map executable (never together with writable) */
+#define BH_REGION_EXEC 0x04u  /* map executable (together with writable only in a guest Space) */
 #define BH_REGION_ADDR 0x08u  /* learn the host-physical address (drivers without an IOMMU) */
 
 #define BH_SPACE_MAP 0x01u  /* map Regions into it */
-#define BH_SPACE_BIND 0x02u /* let Contexts run on it */
+#define BH_SPACE_BIND 0x02u /* let Contexts, or Vcpus, run on it */
 
 #define BH_CAPTABLE_MANAGE 0x01u /* change structure: name slots of it in a bh_ref */
 #define BH_CAPTABLE_BIND 0x02u   /* let Contexts use it */
@@ -68,6 +69,9 @@ enum bh_space_kind {
 #define BH_PORTS_OUT 0x02u
 
 #define BH_CPU_SCHEDULE 0x01u /* place Contexts there; the badge is the highest priority */
+
+#define BH_VCPU_RUN 0x01u  /* run it, fetch its state */
+#define BH_VCPU_BIND 0x02u /* bind Space and state page */
 
 #define BH_SYSTEM_RESET 0x01u /* reset, power off */
 #define BH_SYSTEM_LOG 0x02u   /* write to hv's log */
@@ -90,6 +94,7 @@ typedef uint64_t bh_ref;
 #define BH_DEPTH_MAX 64u /* derivation tree */
 #define BH_CAPTABLE_SLOTS_MAX 65536u
 #define BH_SPACE_POOL_MAX 65536u  /* page-table pages of one Space */
+#define BH_DOORBELLS_MAX 64u      /* of one guest Space */
 #define BH_PRIORITIES 32u         /* 0 lowest, 31 highest */
 #define BH_USER_VA_MIN 0x10000ull /* lowest and first-above-highest mappable address of ring 3 */
 #define BH_USER_VA_END 0x7fffffff0000ull

@@ -56,18 +56,27 @@ enum bh_hypercall {
      * Rights: PORTS_OUT. Statuses: OK, BAD_ARG. Bound: constant. */
     BH_HC_PORT_OUT = 6,
 
+    /* VCPU_RUN(slot vcpu, groups, deadline_tsc, mask) -> exit
+     * Enters the guest on the calling Context, with the state page's `groups` (BH_VCPU_*, vcpu.h;
+     * GENERAL and EVENT always). Returns when the guest needs its VMM, with the reason (bh_exit);
+     * with BH_EXIT_NONE as soon as a bit that `mask` admits is pending in the Context's Event (as
+     * in WAIT, but it stays pending), at deadline_tsc, and maybe without any cause. NOT_READY: no
+     * Space or state page is bound, or one was taken away meanwhile. Rights: VCPU_RUN. Statuses:
+     * OK, BAD_ARG (unknown group), BUSY (another Context runs it), NOT_READY. Bound: constant. */
+    BH_HC_VCPU_RUN = 7,
+
     /* RETYPE(ref untyped, type, size, ref destination, kind)
      * Makes one object at the Untyped's watermark (aligned up as the type needs) and puts its
      * original capability, with all rights, into the empty destination slot. An Untyped without
      * descendants starts again at its beginning. size: UNTYPED, REGION pages (1 and up); SPACE
      * pages of its page-table pool (1..BH_SPACE_POOL_MAX); CAPTABLE slots
-     * (2..BH_CAPTABLE_SLOTS_MAX); EVENT bits (64 or 4,096); CONTEXT, IRQ 0. kind: SPACE its
-     * bh_space_kind, otherwise 0. UNTYPED takes any kind of memory; REGION frame, shared (scrubbed:
-     * else DIRTY) and device memory; all others object memory (else BAD_ARG). New objects are
-     * zeroed; a call on dirty object memory returns AGAIN while it cleans it. Rights:
-     * UNTYPED_RETYPE, CAPTABLE_MANAGE of both tables. Statuses: OK, AGAIN, BAD_ARG, BUSY
-     * (destination occupied), NO_MEMORY, DIRTY, TOO_DEEP. Bound: 64 KiB zeroed or 512 slots reaped
-     * a call. */
+     * (2..BH_CAPTABLE_SLOTS_MAX); EVENT bits (64 or 4,096); CONTEXT, IRQ, VCPU 0. kind: SPACE its
+     * bh_space_kind, otherwise 0. VCPU and guest Spaces: NOT_READY on a processor without guest
+     * mode. UNTYPED takes any kind of memory; REGION frame, shared (scrubbed: else DIRTY) and
+     * device memory; all others object memory (else BAD_ARG). New objects are zeroed; a call on
+     * dirty object memory returns AGAIN while it cleans it. Rights: UNTYPED_RETYPE, CAPTABLE_MANAGE
+     * of both tables. Statuses: OK, AGAIN, BAD_ARG, BUSY (destination occupied), NO_MEMORY, DIRTY,
+     * TOO_DEEP, NOT_READY. Bound: 64 KiB zeroed or 512 slots reaped a call. */
     BH_HC_RETYPE = 8,
 
     /* COPY(ref source, ref destination, rights, a, b)
@@ -112,10 +121,11 @@ enum bh_hypercall {
     /* MAP(ref region, ref space, va, rights)
      * Maps the whole Region at va (page-aligned, BH_USER_VA_MIN..BH_USER_VA_END), 2 MiB pages where
      * both addresses allow. rights: READ, READ|WRITE or READ|EXEC, a subset of the capability's.
-     * After AGAIN the same call goes on; until OK a part of the range may already be accessible,
-     * and stays so after a failure until UNMAP. Rights: SPACE_MAP, CAPTABLE_MANAGE of both tables.
-     * Statuses: OK, AGAIN, BAD_ARG, BUSY (mapped elsewhere, or an address in use),
-     * NO_MEMORY (page-table pool). Bound: 512 page-table entries a call. */
+     * Guest Space: va is a guest-physical address from 0 to the processor's limit, 1 GiB pages as
+     * well, and READ|WRITE|EXEC too. After AGAIN the same call goes on; until OK a part of the
+     * range may already be accessible, and stays so after a failure until UNMAP. Rights: SPACE_MAP,
+     * CAPTABLE_MANAGE of both tables. Statuses: OK, AGAIN, BAD_ARG, BUSY (mapped elsewhere, or an
+     * address in use), NO_MEMORY (page-table pool). Bound: 512 page-table entries a call. */
     BH_HC_MAP = 15,
 
     /* UNMAP(ref region)
@@ -184,18 +194,35 @@ enum bh_hypercall {
      * Rights: the operation's, see bh_system. Statuses: OK, BAD_ARG, NOT_READY. Bound: constant. */
     BH_HC_SYSTEM = 26,
 
-    BH_HC_COUNT = 27,
+    /* VCPU_SYNC(slot vcpu, groups)
+     * Stores groups that VCPU_RUN does not store by itself to the state page.
+     * Rights: VCPU_RUN. Statuses: OK, BAD_ARG (unknown group), BUSY (it runs), NOT_READY (no state
+     * page). Bound: constant. */
+    BH_HC_VCPU_SYNC = 27,
+
+    /* DOORBELL(ref space, port, width_bytes, ref event)
+     * From now on an OUT of that width to that I/O port by a guest on this Space signals the Event
+     * (with the capability's badge) and the guest goes on without an exit. Replaces the port's
+     * doorbell; event 0 removes it. The first doorbell takes a page of the Space's pool.
+     * Rights: SPACE_MAP, EVENT_SIGNAL; CAPTABLE_MANAGE of both tables.
+     * Statuses: OK, BAD_ARG (no guest Space, port, width), NO_MEMORY (BH_DOORBELLS_MAX, pool),
+     * TOO_DEEP. Bound: constant. */
+    BH_HC_DOORBELL = 28,
+
+    BH_HC_COUNT = 29,
 };
 
 #define BH_IRQ_SOURCE_MSI (~0ull)
 #define BH_IRQ_GSI_LEVEL (1ull << 32) /* or'd to a pin's number: level-triggered, active low */
 
 enum bh_binding {
-    BH_BIND_CTX_SPACE = 0, /* Context (BIND) -> Space (BIND) */
-    BH_BIND_CTX_TABLE = 1, /* Context (BIND) -> CapTable (BIND) */
-    BH_BIND_CTX_EVENT = 2, /* Context (BIND) -> Event (RECEIVE): what it waits for */
-    BH_BIND_CTX_FAULT = 3, /* Context (BIND) -> Event (SIGNAL): signalled when it faults */
-    BH_BIND_IRQ_EVENT = 4, /* Irq (BIND) -> Event (SIGNAL) */
+    BH_BIND_CTX_SPACE = 0,  /* Context (BIND) -> Space (BIND) */
+    BH_BIND_CTX_TABLE = 1,  /* Context (BIND) -> CapTable (BIND) */
+    BH_BIND_CTX_EVENT = 2,  /* Context (BIND) -> Event (RECEIVE): what it waits for */
+    BH_BIND_CTX_FAULT = 3,  /* Context (BIND) -> Event (SIGNAL): signalled when it faults */
+    BH_BIND_IRQ_EVENT = 4,  /* Irq (BIND) -> Event (SIGNAL) */
+    BH_BIND_VCPU_SPACE = 5, /* Vcpu (BIND) -> Space of kind GUEST (BIND) */
+    BH_BIND_VCPU_STATE = 6, /* Vcpu (BIND) -> Region, one page of shared memory (READ, WRITE) */
 };
 
 enum bh_reg {
@@ -251,8 +278,9 @@ enum bh_counter {
     BH_COUNTER_TLB_FLUSHES = 4,    /* flushes beyond a CR3 load */
     BH_COUNTER_IPIS = 5,
     BH_COUNTER_SCRUBBED_PAGES = 6,
-    BH_COUNTER_COUNT = 7,
+    BH_COUNTER_GUEST_EXITS = 7, /* out of guest mode, to hv */
+    BH_COUNTER_COUNT = 8,
 };
 
-_Static_assert(BH_HC_COUNT == 27, "hypercalls are append-only");
+_Static_assert(BH_HC_COUNT == 29, "hypercalls are append-only");
 _Static_assert(BH_REG_COUNT == 25, "registers are append-only");

@@ -5,10 +5,11 @@
  * BH_BIND_VCPU_STATE). The page is the VMM's to read and write at any time; hv reads each field at
  * most once per entry and checks only what can hurt the host.
  *
- * Groups. On entry hv loads the groups named in the call's `modified` mask from the page, besides
- * group GENERAL, which always lives in the page. On exit it stores GENERAL, EXIT and EVENT; the
- * rest is stored by BH_HC_VCPU_SYNC. After creation all groups hold the processor's state after
- * INIT (SDM 3A, table 9-1).
+ * Groups. On entry hv loads the groups named in the call's `groups` from the page, besides GENERAL
+ * and EVENT, which live in the page. On exit it stores GENERAL, EXIT and EVENT; the rest is stored
+ * by BH_HC_VCPU_SYNC. After creation and after BH_EXIT_INVALID_STATE all groups are zero, which no
+ * processor accepts: the VMM names BH_VCPU_ALL at the next entry. During the run hv may keep the
+ * general registers in the page: it is not to be written then.
  *
  * The guest's FPU, SSE and AVX state is live in the VMM's Context while it runs: a VMM is built
  * without them. */
@@ -22,12 +23,14 @@
 #define BH_VCPU_GENERAL 0x001u  /* general registers, RIP, RFLAGS; always exchanged */
 #define BH_VCPU_SEGMENTS 0x002u /* cs ss ds es fs gs tr ldtr */
 #define BH_VCPU_TABLES 0x004u   /* gdtr idtr */
-#define BH_VCPU_CONTROL 0x008u  /* cr0 cr2 cr3 cr4 cr8 efer xcr0 */
+#define BH_VCPU_CONTROL 0x008u  /* cr0 cr2 cr3 cr4 cr8 efer xcr0; EFER and XCR0 a subset of hv's */
 #define BH_VCPU_DEBUG 0x010u    /* dr0..dr3 dr6 dr7 */
 #define BH_VCPU_SYSCALL 0x020u  /* star lstar cstar sfmask kernel_gs_base sysenter_* */
-#define BH_VCPU_OTHER 0x040u    /* pat, tsc_aux, xss */
+#define BH_VCPU_OTHER 0x040u    /* pat, tsc_aux, xss (0) */
 #define BH_VCPU_TSC 0x080u      /* tsc_offset, tsc_ratio */
-#define BH_VCPU_PDPTE 0x100u    /* pdpte[] (32-bit PAE paging) */
+#define BH_VCPU_PDPTE                                                                              \
+    0x100u /* pdpte[] (32-bit PAE paging); SVM reads them from memory: not used                    \
+            */
 #define BH_VCPU_ALL 0x1ffu
 
 /* Segment attributes in the form of SDM 3C, table 25-2: type 0..3, S 4, DPL 5..6, P 7, AVL 12, L
@@ -41,41 +44,45 @@ struct bh_segment_register {
     uint16_t reserved[3];
 };
 
-/* One field for what is to be injected (entry) and what was not delivered when the exit came (exit,
- * to be put back by the VMM or not; hv re-injects by itself when it resumes the guest itself). */
+/* One field for what is to be injected (entry) and what was not delivered when the exit came (exit;
+ * left there, it is injected by the next entry). hv re-injects by itself when it resumes the guest
+ * itself. A software interrupt or exception (INT n, INT3, INTO) is never reported and cannot be
+ * injected: RIP is still at the instruction, which is executed again. */
 #define BH_EVENT_VALID 0x80000000u
 #define BH_EVENT_ERROR_CODE 0x00000800u /* error_code counts */
 #define BH_EVENT_EXTERNAL 0x000u        /* type, bits 8..10: SDM 3C, 25.8.3 */
 #define BH_EVENT_NMI 0x200u
 #define BH_EVENT_EXCEPTION 0x300u
-#define BH_EVENT_SOFTWARE_INTERRUPT 0x400u
 #define BH_EVENT_TYPE 0x700u
 #define BH_EVENT_VECTOR 0x0ffu
 
 /* Interruptibility. */
 #define BH_VCPU_SHADOW                                                                             \
     0x1u /* after STI or MOV SS: no interrupt before the next instruction is done */
-#define BH_VCPU_NMI_BLOCKED 0x2u /* until IRET */
+#define BH_VCPU_NMI_BLOCKED 0x2u /* from an NMI's injection until IRET */
 
-/* Why BH_HC_VCPU_RUN returned. qualification: what it says beside each. `next_rip` is valid where *
- * stands: adding nothing, the VMM sets rip = next_rip when it has done the instruction's work. */
+/* Why BH_HC_VCPU_RUN returned. qualification: what it says beside each. Where * stands the VMM does
+ * the instruction's work, then sets rip = next_rip and clears BH_VCPU_SHADOW. next_rip is 0 where
+ * the processor does not tell it (SVM without NRIP save, but for BH_EXIT_PORT): the VMM finds the
+ * instruction's length. */
 enum bh_exit {
-    BH_EXIT_NONE = 0,      /* an Event of this Context is pending, or the deadline passed */
+    BH_EXIT_NONE = 0,      /* an admitted bit is pending, the deadline passed, or no cause at all */
     BH_EXIT_PORT = 1,      /* * qualification: bh_exit_port */
     BH_EXIT_MEMORY = 2,    /* nested page fault: address = GPA; qualification: BH_EXIT_MEMORY_* */
     BH_EXIT_CPUID = 3,     /* * */
     BH_EXIT_MSR_READ = 4,  /* * index in RCX */
     BH_EXIT_MSR_WRITE = 5, /* * */
     BH_EXIT_HLT = 6,       /* * */
-    BH_EXIT_INTERRUPT_WINDOW = 7, /* the window that BH_VCPU_WANT_INTERRUPT asked for is open */
+    BH_EXIT_INTERRUPT_WINDOW = 7, /* what BH_VCPU_WANT_INTERRUPT asked for is open */
     BH_EXIT_NMI_WINDOW = 8,
     BH_EXIT_SHUTDOWN = 9, /* triple fault */
     BH_EXIT_INVALID_STATE =
-        10, /* the processor or hv refused the state; qualification: a vendor's code */
+        10, /* the processor refused the state (qualification 0), or hv a group (its bit; GENERAL:
+               the event). GENERAL and EVENT are as the VMM wrote them */
     BH_EXIT_HYPERCALL = 11, /* * VMMCALL, VMCALL */
-    BH_EXIT_EXCEPTION = 12, /* intercepted: #AC, #DB, #UD where asked; event holds it */
+    BH_EXIT_EXCEPTION = 12, /* #AC, #DB: `event` holds it; left there, the guest gets it */
     BH_EXIT_CONTROL_REGISTER =
-        13,              /* CR8 access: qualification: 0 read, 1 write; register in bits 8..11 */
+        13,              /* reserved: CR8 is the guest's own, see exit_cr8 and window_priority */
     BH_EXIT_XSETBV = 14, /* * */
     BH_EXIT_WBINVD = 15, /* * */
     BH_EXIT_INSTRUCTION = 16, /* another intercepted instruction: inject #UD */
@@ -97,8 +104,8 @@ enum bh_exit {
 #define BH_EXIT_MEMORY_TABLE 0x8u   /* while walking the guest's page tables */
 
 /* want: what the VMM waits for. */
-#define BH_VCPU_WANT_INTERRUPT 0x1u /* exit when the guest can take an external interrupt */
-#define BH_VCPU_WANT_NMI 0x2u
+#define BH_VCPU_WANT_INTERRUPT 0x1u /* exit when it can take an interrupt: window_priority */
+#define BH_VCPU_WANT_NMI 0x2u       /* exit when NMIs are not blocked */
 
 /* The page. Sizes and offsets are pinned below. */
 struct bh_vcpu_state {
@@ -107,8 +114,8 @@ struct bh_vcpu_state {
     uint64_t rip;
     uint64_t rflags;
     /* EXIT, written by hv. */
-    uint32_t exit; /* enum bh_exit, as returned by the call */
-    uint32_t exit_reserved;
+    uint32_t exit;     /* enum bh_exit, as returned by the call */
+    uint32_t exit_cr8; /* CR8: the task's priority */
     uint64_t qualification;
     uint64_t address;        /* GPA */
     uint64_t next_rip;       /* 0 where hv does not know it */
@@ -119,10 +126,11 @@ struct bh_vcpu_state {
     /* EVENT, both ways. */
     uint32_t event;
     uint32_t event_error_code;
-    uint32_t event_instruction_bytes; /* software interrupts */
-    uint32_t interruptibility;        /* BH_VCPU_SHADOW, BH_VCPU_NMI_BLOCKED */
-    uint32_t want;
     uint32_t event_reserved;
+    uint32_t interruptibility; /* BH_VCPU_SHADOW, BH_VCPU_NMI_BLOCKED */
+    uint32_t want;
+    uint32_t window_priority; /* of the interrupt (vector >> 4): it waits for CR8 to be below, too;
+                                 0: CR8 does not count */
     /* CONTROL */
     uint64_t cr0, cr2, cr3, cr4, cr8, efer, xcr0;
     /* DEBUG */

@@ -226,3 +226,21 @@ static inline enum bh_status hc_unmap_all(bh_ref region) {
     while (status == BH_AGAIN);
     return status;
 }
+
+static inline enum bh_status hc_vcpu_run(bh_slot vcpu, uint32_t groups, uint64_t deadline_tsc,
+                                         uint64_t mask, uint64_t *exit) {
+    struct hc_values values;
+    enum bh_status status =
+        hc_call(BH_HC_VCPU_RUN, vcpu, groups, deadline_tsc, mask, 0, 0, &values);
+    *exit = values.first;
+    return status;
+}
+
+static inline enum bh_status hc_vcpu_sync(bh_slot vcpu, uint32_t groups) {
+    return hc_do(BH_HC_VCPU_SYNC, vcpu, groups, 0, 0, 0, 0);
+}
+
+static inline enum bh_status hc_doorbell(bh_ref space, uint16_t port, unsigned width_bytes,
+                                         bh_ref event) {
+    return hc_do(BH_HC_DOORBELL, space, port, width_bytes, event, 0, 0);
+}

@@ -68,7 +68,7 @@ void acpi_read(struct acpi *acpi, const uint8_t *rsdp);
 /* memory.c: the one division of memory. */
 struct memory {
     struct ranges frames, devices;
-    struct range objects;
+    struct range objects, shared;
     uint64_t ram_bytes;
 };
 void memory_divide(struct memory *memory, const struct loader *loader, const struct acpi *acpi);

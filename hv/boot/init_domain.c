@@ -183,6 +183,7 @@ static void give_memory(struct init *init) {
     struct memory *memory = &init->boot->memory;
     memory->objects.base = align_up(memory->objects.base, PAGE_BYTES);
     give_untyped(init, BH_KIND_OBJECT, &memory->objects);
+    give_untyped(init, BH_KIND_SHARED, &memory->shared);
     for (uint32_t i = 0; i < memory->frames.count; i++)
         give_untyped(init, BH_KIND_FRAME, &memory->frames.at[i]);
     for (uint32_t i = 0; i < memory->devices.count; i++)
@@ -206,6 +207,7 @@ static void fill_bootinfo(struct bh_bootinfo *info, const struct boot *boot) {
     info->event_bytes = (uint32_t)object_bytes(BH_TYPE_EVENT, 64);
     info->event_large_bytes = (uint32_t)object_bytes(BH_TYPE_EVENT, 4096);
     info->irq_bytes = (uint32_t)object_bytes(BH_TYPE_IRQ, 0);
+    info->vcpu_bytes = arch_guest_mode() ? (uint32_t)object_bytes(BH_TYPE_VCPU, 0) : 0;
     info->log_pages = LOG_PAGES;
     info->ram_bytes = boot->memory.ram_bytes;
     info->hv_bytes = (uint64_t)(image_end - image_start);

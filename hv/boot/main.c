@@ -6,12 +6,14 @@ _Noreturn void boot_main(uint64_t protocol, uint64_t information, uint64_t tsc);
 static struct boot boot;
 
 static void log_features(void) {
-    static const struct {
+    const bool guest_mode = arch_guest_mode();
+    const struct {
         const char *name;
         const bool *present;
     } list[] = {{"SMEP", &features.smep},   {"SMAP", &features.smap},
                 {"UMIP", &features.umip},   {"x2APIC", &features.x2apic},
-                {"XSAVE", &features.xsave}, {"TSC deadline", &features.tsc_deadline}};
+                {"XSAVE", &features.xsave}, {"TSC deadline", &features.tsc_deadline},
+                {"guest mode", &guest_mode}};
     log_print("hv: processor:");
     for (unsigned i = 0; i < sizeof(list) / sizeof(list[0]); i++)
         log_print(" %s%s,", *list[i].present ? "" : "no ", list[i].name);

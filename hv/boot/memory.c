@@ -1,13 +1,14 @@
 /* Divides physical memory, once: objects, frames, devices, and what nobody gets. */
 #include "hv/boot/boot.h"
 
-enum { OBJECT_FRACTION = 32 };
+enum { OBJECT_FRACTION = 32, SHARED_FRACTION = 1024 };
 #define MIB (1ul << 20)
 #define OBJECT_BYTES_MIN (8 * MIB)
 #define OBJECT_BYTES_MAX (32ull << 30) /* tables.c: OBJECT_TABLES */
 #define OBJECT_ALIGNMENT (2 * MIB)     /* mapped by large pages */
-#define LOW_MEMORY_END (1 * MIB)       /* firmware data, VGA, later the processors' start page */
-#define MSI_RANGE 0xfee00000ull        /* SDM 3A, 10.11.1: a write here is an interrupt */
+#define SHARED_BYTES_MAX (1ull << 30)
+#define LOW_MEMORY_END (1 * MIB) /* firmware data, VGA, later the processors' start page */
+#define MSI_RANGE 0xfee00000ull  /* SDM 3A, 10.11.1: a write here is an interrupt */
 #define MSI_RANGE_END 0xfef00000ull
 
 static uint64_t page_down(uint64_t address) {
@@ -78,14 +79,17 @@ static uint64_t object_memory_option(const char *line) {
     return value < OBJECT_BYTES_MAX >> shift ? value << shift : OBJECT_BYTES_MAX;
 }
 
-/* The highest place below `limit`. */
-static bool place_objects(struct memory *memory, uint64_t bytes, uint64_t limit) {
+/* The highest place below `limit`, with shared memory behind it. */
+static bool place_objects(struct memory *memory, uint64_t objects, uint64_t shared,
+                          uint64_t limit) {
+    uint64_t bytes = objects + shared;
     for (uint32_t i = memory->frames.count; i-- > 0;) {
         const struct range *range = &memory->frames.at[i];
         uint64_t end = min_u64(range->end, limit) & ~(OBJECT_ALIGNMENT - 1);
         if (end < bytes || end - bytes < range->base)
             continue;
-        memory->objects = (struct range){end - bytes, end};
+        memory->objects = (struct range){end - bytes, end - shared};
+        memory->shared = (struct range){end - shared, end};
         ranges_subtract(&memory->frames, end - bytes, end);
         return true;
     }
@@ -109,12 +113,14 @@ void memory_divide(struct memory *memory, const struct loader *loader, const str
     if (bytes < OBJECT_BYTES_MIN)
         bytes = OBJECT_BYTES_MIN;
     bytes = align_up(min_u64(bytes, OBJECT_BYTES_MAX), OBJECT_ALIGNMENT);
-    if (!place_objects(memory, bytes, IDENTITY_LIMIT) &&
-        !place_objects(memory, bytes, OBJECT_LIMIT))
+    uint64_t shared = min_u64(memory->ram_bytes / SHARED_FRACTION, SHARED_BYTES_MAX);
+    shared = align_up(shared ? shared : 1, OBJECT_ALIGNMENT);
+    if (!place_objects(memory, bytes, shared, IDENTITY_LIMIT) &&
+        !place_objects(memory, bytes, shared, OBJECT_LIMIT))
         panic("no %lu MiB of contiguous RAM for object memory, of %lu MiB; set object_memory= on "
               "hv's command line, or add RAM",
               bytes / MIB, memory->ram_bytes / MIB);
-    tables_map_objects(&memory->objects);
+    tables_map_objects(&(struct range){memory->objects.base, memory->shared.end});
     log_print("hv: memory: %lu MiB of RAM; object memory %lu MiB at %lx; hv %lu KiB\n",
               memory->ram_bytes / MIB, bytes / MIB, memory->objects.base,
               (uint64_t)(image_end - image_start) / 1024);

@@ -5,12 +5,13 @@
  * Unless said otherwise these are called with interrupts off and cannot fail. */
 #pragma once
 
+#include "abi/vcpu.h"
 #include "hv/core/object.h"
 
 /* --- Memory ------------------------------------------------------------------------------------
  */
 
-/* Object memory, always mapped. */
+/* Object memory and shared memory, always mapped. */
 void *arch_object_pointer(struct pa address);
 struct pa arch_object_address(const void *object);
 
@@ -43,6 +44,29 @@ void arch_space_flush(struct space *space);
 
 /* No CPU has it loaded any more. */
 void arch_space_retire(struct space *space);
+
+/* One past the last guest-physical address that can be mapped. */
+uint64_t arch_guest_end(void);
+
+/* --- Guest mode --------------------------------------------------------------------------------
+ *
+ * A Context whose `vcpu` is set runs in guest mode: the architecture enters the guest instead of
+ * ring 3 and calls vcpu_exit() when its VMM is needed. */
+
+bool arch_guest_mode(void);     /* the processor can; else there are no Vcpus and guest Spaces */
+uint64_t arch_vcpu_bytes(void); /* the processor's page and the object behind it */
+void arch_vcpu_init(struct vcpu *vcpu);
+
+/* No CPU holds anything of it. */
+void arch_vcpu_retire(struct vcpu *vcpu);
+
+/* From the state page: GENERAL, EVENT and `groups`; each field is read once. False if a value could
+ * hurt the host (the page's exit and qualification say so). */
+bool arch_vcpu_load(struct vcpu *vcpu, uint32_t groups);
+/* To the state page: groups on demand; at an exit GENERAL, EVENT and what of EXIT is not the exit's
+ * own, but nothing after INVALID_STATE. */
+void arch_vcpu_store(struct vcpu *vcpu, uint32_t groups);
+void arch_vcpu_store_exit(struct vcpu *vcpu, enum bh_exit exit);
 
 /* --- Contexts ----------------------------------------------------------------------------------
  */

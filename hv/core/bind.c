@@ -11,6 +11,9 @@ static const struct rule {
     [BH_BIND_CTX_EVENT] = {BH_TYPE_CONTEXT, BH_CONTEXT_BIND, BH_TYPE_EVENT, BH_EVENT_RECEIVE},
     [BH_BIND_CTX_FAULT] = {BH_TYPE_CONTEXT, BH_CONTEXT_BIND, BH_TYPE_EVENT, BH_EVENT_SIGNAL},
     [BH_BIND_IRQ_EVENT] = {BH_TYPE_IRQ, BH_IRQ_BIND, BH_TYPE_EVENT, BH_EVENT_SIGNAL},
+    [BH_BIND_VCPU_SPACE] = {BH_TYPE_VCPU, BH_VCPU_BIND, BH_TYPE_SPACE, BH_SPACE_BIND},
+    [BH_BIND_VCPU_STATE] = {BH_TYPE_VCPU, BH_VCPU_BIND, BH_TYPE_REGION,
+                            BH_REGION_READ | BH_REGION_WRITE},
 };
 
 static struct slot *hidden_slot(void *object, enum bh_binding what) {
@@ -24,9 +27,34 @@ static struct slot *hidden_slot(void *object, enum bh_binding what) {
         return &context->event;
     case BH_BIND_CTX_FAULT:
         return &context->fault;
+    case BH_BIND_VCPU_SPACE:
+        return &((struct vcpu *)object)->space;
+    case BH_BIND_VCPU_STATE:
+        return &((struct vcpu *)object)->state;
     default:
         return &((struct irq *)object)->event;
     }
+}
+
+/* Beyond its type: Contexts run on Spaces of ring 3, Vcpus on guest ones; hv reaches shared memory
+ * only. */
+static bool target_suits(enum bh_binding what, const struct slot *target) {
+    if (target->type == BH_TYPE_SPACE)
+        return ((const struct space *)target->object)->kind ==
+               (what == BH_BIND_VCPU_SPACE ? BH_SPACE_GUEST : BH_SPACE_RING3);
+    return target->type != BH_TYPE_REGION ||
+           (target->region.kind == BH_KIND_SHARED && target->pages == 1);
+}
+
+/* A Context's references change only while it is stopped; a Vcpu's run ends. */
+static bool is_busy(const struct context *context, enum bh_binding what,
+                    const struct slot *target) {
+    if (!(context->blocked & (BLOCK_STOPPED | BLOCK_FAULT)))
+        return true;
+    if (what != BH_BIND_CTX_EVENT || !target)
+        return false;
+    const struct context *waiter = ((const struct event *)target->object)->waiter;
+    return waiter && waiter != context;
 }
 
 enum bh_status bind(struct write_held held, struct slot *object, enum bh_binding what,
@@ -40,16 +68,10 @@ enum bh_status bind(struct write_held held, struct slot *object, enum bh_binding
         return BH_BAD_RIGHTS;
     if (target && !slot_may_have_child(target))
         return BH_TOO_DEEP;
-    if (what != BH_BIND_IRQ_EVENT) {
-        struct context *context = object->object;
-        if (!(context->blocked & (BLOCK_STOPPED | BLOCK_FAULT)))
-            return BH_BUSY;
-        if (what == BH_BIND_CTX_EVENT && target) {
-            struct context *waiter = ((struct event *)target->object)->waiter;
-            if (waiter && waiter != context)
-                return BH_BUSY;
-        }
-    }
+    if (target && !target_suits(what, target))
+        return BH_BAD_ARG;
+    if (object->type == BH_TYPE_CONTEXT && is_busy(object->object, what, target))
+        return BH_BUSY;
 
     struct slot *hidden = hidden_slot(object->object, what);
     if (hidden->type != BH_TYPE_NONE)
@@ -69,12 +91,15 @@ enum bh_status bind(struct write_held held, struct slot *object, enum bh_binding
     /* An interrupt that came when there was nobody to tell. */
     if (what == BH_BIND_IRQ_EVENT && ((struct irq *)object->object)->in_service)
         event_signal(target->object, target->ref.badge);
+    if (what == BH_BIND_VCPU_STATE)
+        ((struct vcpu *)object->object)->page = arch_object_pointer(target->base);
     return BH_OK;
 }
 
 void unbind(struct write_held held, struct slot *hidden) {
     (void)held;
     struct context *context = hidden->ref.owner;
+    struct vcpu *vcpu = hidden->ref.owner;
     switch (hidden->ref.role) {
     case BH_BIND_CTX_SPACE:
     case BH_BIND_CTX_TABLE:
@@ -85,7 +110,15 @@ void unbind(struct write_held held, struct slot *hidden) {
         if (context->blocked & BLOCK_WAIT)
             context_end_wait(context, BH_NOT_READY, 0, 0);
         break;
-    default: /* a fault Event or an Irq's Event: there is just nobody to tell any more */
+    case BH_BIND_VCPU_SPACE:
+        vcpu_stop(vcpu);
+        break;
+    case BH_BIND_VCPU_STATE:
+        vcpu_stop(vcpu);
+        vcpu->page = NULL;
+        break;
+    default: /* a doorbell, a fault Event or an Irq's Event: there is just nobody to tell any more
+              */
         break;
     }
     slot_remove(hidden);

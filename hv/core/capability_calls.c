@@ -113,7 +113,7 @@ struct result act_unmap(const struct call *call) {
 }
 
 struct result act_bind(const struct call *call) {
-    if (call->value[1] > BH_BIND_IRQ_EVENT)
+    if (call->value[1] > BH_BIND_VCPU_STATE)
         return answer(BH_BAD_ARG);
     return answer(bind(call->held, call->slot[0], (enum bh_binding)call->value[1], call->slot[2]));
 }
@@ -125,6 +125,8 @@ static struct result describe(const struct slot *slot) {
         kind = slot->untyped.kind;
     else if (slot->type == BH_TYPE_REGION)
         kind = slot->region.kind;
+    else if (slot->type == BH_TYPE_SPACE)
+        kind = ((const struct space *)slot->object)->kind;
     else if (slot->type == BH_TYPE_EVENT || slot->type == BH_TYPE_CPU)
         badge = slot->ref.badge;
     uint64_t original = slot->flags & SLOT_ORIGINAL ? 1 : 0;

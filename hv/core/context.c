@@ -42,6 +42,8 @@ void context_event(struct context *context) {
     if ((context->blocked & BLOCK_WAIT) &&
         event_take(context->event.object, context->wait_mask, &bits, &group))
         context_end_wait(context, BH_OK, bits, group);
+    else if (context->vcpu && event_pending(context->event.object, context->wait_mask))
+        vcpu_exit(context->vcpu, BH_EXIT_NONE);
 }
 
 void context_wait(struct context *context, uint64_t mask, uint64_t deadline) {
@@ -76,6 +78,8 @@ void context_destroy(struct write_held held, struct context *context) {
                                  &context->fault};
     sched_place(context, NULL);
     context->blocked |= BLOCK_STOPPED;
+    if (context->vcpu)
+        vcpu_stop(context->vcpu);
     for (unsigned i = 0; i < sizeof(references) / sizeof(references[0]); i++)
         if (references[i]->type != BH_TYPE_NONE)
             unbind(held, references[i]);

@@ -47,11 +47,24 @@ void *space_pool_take(struct space *space); /* a zeroed page, or NULL */
 void event_signal(struct event *event, uint64_t badge);
 /* Takes what `mask` admits. True if there was something. */
 bool event_take(struct event *event, uint64_t mask, uint64_t *bits, uint64_t *group);
+bool event_pending(const struct event *event, uint64_t mask);
 
 /* bind.c: references from object to object. */
 enum bh_status bind(struct write_held held, struct slot *object, enum bh_binding what,
                     struct slot *target);
 void unbind(struct write_held held, struct slot *hidden);
+
+/* vcpu.c: runs of guests. Ending one sets what VCPU_RUN returns. */
+enum bh_status vcpu_run(struct context *caller, struct vcpu *vcpu, uint64_t groups,
+                        uint64_t deadline, uint64_t mask);
+enum bh_status vcpu_sync(struct vcpu *vcpu, uint64_t groups);
+void vcpu_exit(struct vcpu *vcpu, enum bh_exit exit); /* it runs */
+void vcpu_stop(struct vcpu *vcpu);                    /* a reference goes; it may run */
+void vcpu_destroy(struct write_held held, struct vcpu *vcpu);
+
+/* doorbell.c */
+bool doorbell_ring(const struct space *space, uint64_t port, uint32_t width); /* there is one */
+void doorbells_remove(struct write_held held, struct space *space);
 
 /* context.c */
 void context_wait(struct context *context, uint64_t mask, uint64_t deadline);
@@ -74,6 +87,8 @@ bool sched_throttle(struct context *context, uint64_t now);
  * every way out of hv when cpu->reschedule is set. */
 struct context *sched_next(struct cpu *cpu);
 void timer_interrupt(void);
+/* The timer goes off at `deadline` at the latest. */
+void sched_timer_by(struct cpu *cpu, uint64_t deadline);
 
 /* timer.c: deadlines of one CPU. */
 void timer_arm(struct cpu *cpu, struct timer *timer, uint64_t deadline);

@@ -11,6 +11,11 @@ void event_signal(struct event *event, uint64_t badge) {
         context_event(event->waiter);
 }
 
+bool event_pending(const struct event *event, uint64_t mask) {
+    const uint64_t *word = event->words == 1 ? &event->word[0] : &event->summary;
+    return __atomic_load_n(word, __ATOMIC_ACQUIRE) & mask;
+}
+
 bool event_take(struct event *event, uint64_t mask, uint64_t *bits, uint64_t *group) {
     *group = 0;
     if (event->words == 1) {

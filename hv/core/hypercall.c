@@ -88,6 +88,26 @@ static void do_port_out(struct context *caller) {
     arch_set_result(caller, status, 0, 0);
 }
 
+static void do_vcpu_run(struct context *caller) {
+    struct slot *vcpu;
+    enum bh_status status =
+        own_cap(caller, arch_argument(caller, 0), BH_TYPE_VCPU, BH_VCPU_RUN, &vcpu);
+    if (status == BH_OK)
+        status = vcpu_run(caller, vcpu->object, arch_argument(caller, 1), arch_argument(caller, 2),
+                          arch_argument(caller, 3));
+    if (status != BH_OK)
+        arch_set_result(caller, status, 0, 0);
+}
+
+static void do_vcpu_sync(struct context *caller) {
+    struct slot *vcpu;
+    enum bh_status status =
+        own_cap(caller, arch_argument(caller, 0), BH_TYPE_VCPU, BH_VCPU_RUN, &vcpu);
+    if (status == BH_OK)
+        status = vcpu_sync(vcpu->object, arch_argument(caller, 1));
+    arch_set_result(caller, status, 0, 0);
+}
+
 /* --- Structural calls: the lock is held for writing ---------------------------------------------
  */
 
@@ -140,6 +160,9 @@ static const struct {
     [BH_HC_IRQ_ATTACH] = {act_irq_attach,
                           {ANY_CAP(IRQ, BH_IRQ_BIND), OWN_CAP(SYSTEM, BH_SYSTEM_IRQ)}},
     [BH_HC_SYSTEM] = {act_system, {OWN_CAP(SYSTEM, 0)}}, /* rights: by operation */
+    [BH_HC_DOORBELL] =
+        {act_doorbell,
+         {[0] = CAP(SPACE, BH_SPACE_MAP), [3] = {OPTIONAL, BH_TYPE_EVENT, BH_EVENT_SIGNAL}}},
 };
 _Static_assert(sizeof(structural_calls) / sizeof(structural_calls[0]) == BH_HC_COUNT, "complete");
 
@@ -191,35 +214,36 @@ static struct result act_on(struct write_held held, struct context *caller, uint
 
 typedef void hot_call(struct context *caller);
 
-static hot_call *const hot_calls[] = {
-    [BH_HC_NULL] = do_null,         [BH_HC_SIGNAL] = do_signal,   [BH_HC_WAIT] = do_wait,
-    [BH_HC_YIELD] = do_yield,       [BH_HC_IRQ_ACK] = do_irq_ack, [BH_HC_PORT_IN] = do_port_in,
-    [BH_HC_PORT_OUT] = do_port_out,
+static hot_call *const hot_calls[BH_HC_COUNT] = {
+    [BH_HC_NULL] = do_null,           [BH_HC_SIGNAL] = do_signal,
+    [BH_HC_WAIT] = do_wait,           [BH_HC_YIELD] = do_yield,
+    [BH_HC_IRQ_ACK] = do_irq_ack,     [BH_HC_PORT_IN] = do_port_in,
+    [BH_HC_PORT_OUT] = do_port_out,   [BH_HC_VCPU_RUN] = do_vcpu_run,
+    [BH_HC_VCPU_SYNC] = do_vcpu_sync,
 };
-
-enum { HOT_CALLS = sizeof(hot_calls) / sizeof(hot_calls[0]) };
 
 /* Not inlined, so that a hot call does not save the registers that only this needs. */
 __attribute__((noinline)) static void structural_call(struct cpu *cpu, struct context *caller,
                                                       uint64_t number) {
-    number &= arch_bounds_mask(number, BH_HC_COUNT);
-    if (number == BH_HC_NULL || !structural_calls[number].act) {
-        arch_set_result(caller, BH_BAD_CALL, 0, 0);
-        return;
-    }
     struct write_held held = lock_write(cpu);
     struct result result = act_on(held, caller, number);
     arch_set_result(caller, result.status, result.value0, result.value1);
     unlock_write(held);
 }
 
+/* Every number is in one of the two tables. */
 void hypercall(struct context *caller, uint64_t number) {
     struct cpu *cpu = this_cpu();
-    if (number >= HOT_CALLS) {
+    if (number >= BH_HC_COUNT) {
+        arch_set_result(caller, BH_BAD_CALL, 0, 0);
+        return;
+    }
+    number &= arch_bounds_mask(number, BH_HC_COUNT);
+    if (!hot_calls[number]) {
         structural_call(cpu, caller, number);
         return;
     }
     struct read_held held = lock_read(cpu);
-    hot_calls[number & arch_bounds_mask(number, HOT_CALLS)](caller);
+    hot_calls[number](caller);
     unlock_read(held);
 }

@@ -22,6 +22,8 @@ uint64_t object_bytes(enum bh_type type, uint64_t size) {
         if (size != 64 && size != 4096)
             return 0;
         return align_up(sizeof(struct event) + size / 8, OBJECT_ALIGNMENT);
+    case BH_TYPE_VCPU:
+        return size ? 0 : arch_vcpu_bytes();
     case BH_TYPE_IRQ:
         return size ? 0 : align_up(sizeof(struct irq), OBJECT_ALIGNMENT);
     default:
@@ -30,7 +32,7 @@ uint64_t object_bytes(enum bh_type type, uint64_t size) {
 }
 
 uint64_t object_alignment(enum bh_type type) {
-    return type == BH_TYPE_SPACE ? PAGE_BYTES : OBJECT_ALIGNMENT;
+    return type == BH_TYPE_SPACE || type == BH_TYPE_VCPU ? PAGE_BYTES : OBJECT_ALIGNMENT;
 }
 
 /* The pool comes first, because its pages must be aligned; the object follows it. */
@@ -53,6 +55,9 @@ void object_make(struct slot *slot, enum bh_type type, void *memory, uint64_t si
         context->blocked = BLOCK_STOPPED;
         context->fault_vector = ~0ull;
         arch_context_init(context);
+    } else if (type == BH_TYPE_VCPU) {
+        object = (uint8_t *)memory + PAGE_BYTES;
+        arch_vcpu_init(object);
     } else if (type == BH_TYPE_EVENT) {
         ((struct event *)memory)->words = (uint16_t)(size / 64);
     }

@@ -10,6 +10,7 @@
 #include "hv_arch_types.h"
 
 struct cpu;
+struct bh_vcpu_state;
 
 #define CPU_COUNTERS 8 /* indexed by enum bh_counter (abi/hypercall.h) */
 
@@ -26,10 +27,13 @@ _Static_assert(sizeof(struct captable) == 64, "slots are aligned");
 /* A page map with the pool its table pages come from. The pool pages follow the object in memory.
  */
 struct space {
-    struct slot *mapped;    /* W: list of Region slots mapped here */
-    uint32_t pool_pages;    /* constant */
-    uint32_t pool_used;     /* W: pages [0, pool_used) of the pool have been taken */
-    uint8_t kind;           /* enum bh_space_kind, constant */
+    struct slot *mapped;     /* W: list of Region slots mapped here */
+    uint32_t pool_pages;     /* constant */
+    uint32_t pool_used;      /* W: pages [0, pool_used) of the pool have been taken */
+    uint8_t kind;            /* enum bh_space_kind, constant */
+    uint32_t doorbells_used; /* W: doorbell[0, doorbells_used) may hold one, none beyond */
+    struct slot
+        *doorbell; /* W: guest Spaces: BH_DOORBELLS_MAX hidden slots, in a page of the pool */
     struct arch_space arch; /* the root table, the processor's tag */
 };
 
@@ -63,13 +67,15 @@ struct context {
     struct arch_context arch;               /* registers: entry code depends on them being first */
     struct slot space, table, event, fault; /* hidden slots; type NONE when unbound */
     struct cpu *cpu;                        /* W: where it is placed, or NULL */
+    struct vcpu *vcpu;                      /* it is in VCPU_RUN: in guest mode whenever it runs */
 
     /* Owned by `cpu` (interrupts off): */
     uint32_t blocked; /* set of enum context_block */
     bool queued;      /* in cpu->ready[priority] */
     struct context *ready_prev, *ready_next;
-    struct timer timer; /* wait deadline or end of throttling */
-    uint64_t wait_mask;
+    struct timer timer;    /* wait deadline or end of throttling */
+    uint64_t wait_mask;    /* of WAIT or VCPU_RUN */
+    uint64_t run_deadline; /* TSC: when VCPU_RUN returns */
     uint8_t priority;
     uint64_t quantum, quantum_left; /* TSC ticks; quantum 0: no round robin */
     uint64_t preempted_at;          /* TSC value: its turn goes on meanwhile; 0: it is not */
@@ -77,6 +83,14 @@ struct context {
     uint64_t period, period_end;    /* TSC ticks; TSC value */
     uint64_t cpu_time;              /* TSC ticks */
     uint64_t fault_vector, fault_error, fault_address;
+};
+
+/* Guest-mode state. The page before the object is the processor's (VMCB, VMCS). */
+struct vcpu {
+    struct slot space, state;   /* hidden slots */
+    struct bh_vcpu_state *page; /* W: what `state` refers to, or NULL */
+    struct context *runner;     /* the Context that is in VCPU_RUN on it, or NULL */
+    struct arch_vcpu arch;
 };
 
 /* One interrupt source. */
@@ -94,9 +108,11 @@ struct cpu {
     uint32_t index;
     struct context *current; /* NULL: idle */
     bool reschedule;         /* look for another Context before leaving hv */
+    bool enter_guest;        /* current has begun VCPU_RUN; entry.S tests both at once */
     uint32_t ready_bitmap;   /* priorities that have ready Contexts */
     struct context *ready_head[BH_PRIORITIES], *ready_tail[BH_PRIORITIES];
     struct timer *timers; /* root of the heap */
+    uint64_t timer_set;   /* TSC: what the processor's timer was last set to */
     uint64_t run_start;   /* TSC when current (or idling) began to be charged */
     uint64_t counter[CPU_COUNTERS];
     _Alignas(64) uint32_t reading; /* this CPU holds the lock for reading: lock.h */

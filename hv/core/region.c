@@ -37,20 +37,24 @@ void region_moved(struct slot *region) {
         region->region.space_next->region.space_prev = region;
 }
 
-static bool rights_valid(uint32_t rights) {
+/* What is writable and executable at once, a guest's own kernel sorts out. */
+static bool rights_valid(const struct space *space, uint32_t rights) {
+    const uint32_t all = BH_REGION_READ | BH_REGION_WRITE | BH_REGION_EXEC;
     return rights == BH_REGION_READ || rights == (BH_REGION_READ | BH_REGION_WRITE) ||
-           rights == (BH_REGION_READ | BH_REGION_EXEC);
+           rights == (BH_REGION_READ | BH_REGION_EXEC) ||
+           (space->kind == BH_SPACE_GUEST && rights == all);
 }
 
-static bool range_valid(uint64_t va, uint64_t pages) {
-    return va % PAGE_BYTES == 0 && va >= BH_USER_VA_MIN && va < BH_USER_VA_END &&
-           pages <= (BH_USER_VA_END - va) / PAGE_BYTES;
+static bool range_valid(const struct space *space, uint64_t va, uint64_t pages) {
+    bool guest = space->kind == BH_SPACE_GUEST;
+    uint64_t first = guest ? 0 : BH_USER_VA_MIN, end = guest ? arch_guest_end() : BH_USER_VA_END;
+    return va % PAGE_BYTES == 0 && va >= first && va < end && pages <= (end - va) / PAGE_BYTES;
 }
 
 enum bh_status region_map(struct write_held held, struct slot *region, struct space *space,
                           uint64_t va, uint32_t rights) {
     (void)held;
-    if (!rights_valid(rights) || !range_valid(va, region->pages))
+    if (!rights_valid(space, rights) || !range_valid(space, va, region->pages))
         return BH_BAD_ARG;
     if (rights & ~region->rights)
         return BH_BAD_RIGHTS;

@@ -33,6 +33,7 @@ static bool object_destroy(struct write_held held, struct slot *original, uint32
     case BH_TYPE_SPACE:
         if (!space_clear(held, original->object, work))
             return false;
+        doorbells_remove(held, original->object);
         arch_space_retire(original->object);
         return true;
     case BH_TYPE_CAPTABLE:
@@ -40,6 +41,9 @@ static bool object_destroy(struct write_held held, struct slot *original, uint32
         return true;
     case BH_TYPE_CONTEXT:
         context_destroy(held, original->object);
+        return true;
+    case BH_TYPE_VCPU:
+        vcpu_destroy(held, original->object);
         return true;
     case BH_TYPE_IRQ:
         irq_destroy(held, original->object);

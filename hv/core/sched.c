@@ -123,6 +123,13 @@ static struct context *take_first(struct cpu *cpu, uint64_t now) {
     return first;
 }
 
+void sched_timer_by(struct cpu *cpu, uint64_t deadline) {
+    if (deadline < cpu->timer_set) {
+        cpu->timer_set = deadline;
+        arch_timer_set(deadline);
+    }
+}
+
 static void set_timer(struct cpu *cpu, uint64_t now) {
     uint64_t deadline = cpu->timers ? cpu->timers->deadline : ~0ull;
     const struct context *context = cpu->current;
@@ -130,6 +137,9 @@ static void set_timer(struct cpu *cpu, uint64_t now) {
         deadline = min_u64(deadline, now + min_u64(context->quantum_left, INT64_MAX));
     if (context && context->budget)
         deadline = min_u64(deadline, now + context->budget_left);
+    if (context && context->vcpu)
+        deadline = min_u64(deadline, context->run_deadline);
+    cpu->timer_set = deadline;
     arch_timer_set(deadline);
 }
 

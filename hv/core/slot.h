@@ -20,7 +20,16 @@ enum slot_flags {
 };
 
 /* What a hidden slot is to the object it lies in. */
-enum slot_role { ROLE_CTX_SPACE, ROLE_CTX_TABLE, ROLE_CTX_EVENT, ROLE_CTX_FAULT, ROLE_IRQ_EVENT };
+enum slot_role {
+    ROLE_CTX_SPACE,
+    ROLE_CTX_TABLE,
+    ROLE_CTX_EVENT,
+    ROLE_CTX_FAULT,
+    ROLE_IRQ_EVENT,
+    ROLE_VCPU_SPACE,
+    ROLE_VCPU_STATE,
+    ROLE_DOORBELL, /* in a guest Space; the others are enum bh_binding */
+};
 
 /* One capability. Zero-filled memory is an empty slot. */
 struct slot {
@@ -32,7 +41,7 @@ struct slot {
     struct slot *prev, *next;
     union {
         void *object;   /* Space, CapTable, Context, Event, Irq */
-        struct pa base; /* Untyped, Region */
+        struct pa base; /* Untyped, Region (a hidden slot as well) */
     };
     union {
         struct {
@@ -52,6 +61,8 @@ struct slot {
             uint64_t badge; /* Event: the bit it sets. Cpu: highest priority */
             void *owner;    /* hidden slots: the object it lies in */
             uint8_t role;   /* hidden slots: enum slot_role */
+            uint8_t width;  /* doorbells: of the port, in bytes */
+            uint16_t port;
         } ref;
         struct {
             uint32_t first, count; /* Ports */

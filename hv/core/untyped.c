@@ -43,6 +43,11 @@ static bool kind_suits(enum bh_kind kind, enum bh_type type) {
     return kind == BH_KIND_OBJECT;
 }
 
+/* What only a processor with guest mode can use. */
+static bool is_for_guests(enum bh_type type, uint32_t kind) {
+    return type == BH_TYPE_VCPU || (type == BH_TYPE_SPACE && kind == BH_SPACE_GUEST);
+}
+
 /* What a new object takes; 0: no such object, or size out of bounds. */
 static uint64_t bytes_of(enum bh_type type, uint64_t size) {
     if (type == BH_TYPE_REGION)
@@ -61,8 +66,11 @@ enum bh_status untyped_retype(struct write_held held, struct slot *untyped, enum
     enum bh_kind memory = untyped->untyped.kind;
     bool paged = type == BH_TYPE_UNTYPED || type == BH_TYPE_REGION;
     uint64_t bytes = bytes_of(type, size);
-    if (!bytes || !kind_suits(memory, type) || kind != BH_SPACE_RING3)
+    if (!bytes || !kind_suits(memory, type) ||
+        (kind != BH_SPACE_RING3 && (type != BH_TYPE_SPACE || kind != BH_SPACE_GUEST)))
         return BH_BAD_ARG;
+    if (is_for_guests(type, kind) && !arch_guest_mode())
+        return BH_NOT_READY;
     if (destination->type != BH_TYPE_NONE)
         return BH_BUSY;
     if (!slot_may_have_child(untyped))

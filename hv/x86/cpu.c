@@ -1,6 +1,6 @@
 /* One processor's tables and registers, from a known state: nothing of what the firmware left in
  * control registers stays. */
-#include "hv/x86/x86.h"
+#include "hv/x86/guest.h"
 
 struct cpu boot_cpu;
 struct features features;
@@ -12,6 +12,7 @@ _Static_assert(offsetof(struct cpu, arch.stack_top) == CPU_STACK_TOP, "layout.h"
 _Static_assert(offsetof(struct cpu, arch.tss.rsp0) == CPU_FRAME_END, "layout.h");
 _Static_assert(offsetof(struct cpu, current) == CPU_CURRENT, "layout.h");
 _Static_assert(offsetof(struct cpu, reschedule) == CPU_RESCHEDULE, "layout.h");
+_Static_assert(offsetof(struct cpu, enter_guest) == CPU_RESCHEDULE + 1, "layout.h");
 _Static_assert(offsetof(struct cpu, counter[BH_COUNTER_RING_SWITCHES]) == CPU_RING_SWITCHES,
                "layout.h");
 
@@ -111,9 +112,13 @@ static void find_features(void) {
     features.smep = seven.ebx & CPUID_7_EBX_SMEP;
     features.smap = seven.ebx & CPUID_7_EBX_SMAP;
     features.umip = seven.ecx & CPUID_7_ECX_UMIP;
+    features.large_1gib = cpuid(0x80000001, 0).edx & CPUID_80000001_EDX_PAGE1GB;
     features.physical_bits = 36; /* SDM 3A, 4.1.4: without the leaf */
-    if (cpuid(0x80000000, 0).eax >= 0x80000008)
+    features.virtual_bits = 48;
+    if (cpuid(0x80000000, 0).eax >= 0x80000008) {
         features.physical_bits = (uint8_t)cpuid(0x80000008, 0).eax;
+        features.virtual_bits = (uint8_t)(cpuid(0x80000008, 0).eax >> 8);
+    }
 }
 
 void cpu_init(struct cpu *cpu) {
@@ -135,6 +140,7 @@ void cpu_init(struct cpu *cpu) {
     wrmsr(IA32_FMASK, RFLAGS_ARITHMETIC | RFLAGS_TF | RFLAGS_IF | RFLAGS_DF | RFLAGS_IOPL |
                           RFLAGS_NT | RFLAGS_RF | RFLAGS_AC | RFLAGS_ID);
     fpu_init();
+    guest_cpu_init(cpu);
 
     cpus[cpu->index] = cpu;
     cpu_count = cpu->index + 1;

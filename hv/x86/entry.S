@@ -2,10 +2,10 @@
  *
  * Registers of ring 3 are saved right in the current Context: TSS.RSP0 (CPU_FRAME_END) points behind
  * its frame. hv then runs on the processor's one stack, from its top, and leaves by entering a
- * Context or idling: nothing of a visit outlives it.
+ * Context, a guest or idling: nothing of a visit outlives it.
  *
- * GS holds ring 3's base in ring 3 and struct cpu in ring 0. Ring 0 is interrupted only while it
- * idles (interrupts are off everywhere else); an exception, NMI or machine check in ring 0 is fatal
+ * GS holds ring 3's base in ring 3 and struct cpu in ring 0. Ring 0 is interrupted only where it
+ * idles and where a guest has left for an interrupt (they are off everywhere else); an exception, NMI or machine check in ring 0 is fatal
  * and its handling relies on neither GS nor the stack. */
 #include "hv/x86/layout.h"
 #include "hv/x86/regs.h"
@@ -42,7 +42,7 @@ syscall_entry:
     call hypercall
 
 leave:
-    cmpb $0, %gs:CPU_RESCHEDULE
+    cmpw $0, %gs:CPU_RESCHEDULE /* and enter_guest */
     jne leave_to_another
     movq %gs:CPU_CURRENT, %rsp
     addq $FRAME_KEPT_BY_C, %rsp
@@ -137,13 +137,13 @@ in_context:
     call trap
     jmp leave
 
-/* Idling has no state to return to: the stack starts again at its top. */
+/* There is no state to return to: the stack starts again at its top. */
 from_ring_0:
     cmpq $VECTOR_EXTERNAL, (%rsp)
     jb fatal
     movq (%rsp), %rdi
     movq %gs:CPU_STACK_TOP, %rsp
-    call idle_interrupt
+    call ring_0_interrupt
     jmp leave_to_another
 
 /* GS may be either's. The frame has the form of struct arch_context. A #DB can only be what is left of

@@ -10,20 +10,27 @@ enum { FXSAVE_BYTES = 512, FCW_OFFSET = 0, MXCSR_OFFSET = 24 };
 
 static uint32_t state_bytes = FXSAVE_BYTES;
 static uint32_t components; /* XCR0; 0: FXSAVE */
+static uint64_t host_xcr0 = XCR0_X87;
 static bool optimized;
 
 uint64_t fpu_bytes(void) {
     return state_bytes;
 }
 
+static void set_xcr0(uint64_t xcr0) {
+    __asm__ volatile("xsetbv" ::"c"(0), "a"((uint32_t)xcr0), "d"((uint32_t)(xcr0 >> 32)));
+}
+
 void fpu_init(void) {
     if (!features.xsave)
         return;
     uint32_t supported = cpuid(0xd, 0).eax;
-    components = XCR0_X87 | XCR0_SSE | (supported & XCR0_AVX);
+    /* PKRU is nothing to ring 3, but a guest can use it, and then it must not be the next one's. */
+    components = XCR0_X87 | XCR0_SSE | (supported & (XCR0_AVX | XCR0_PKRU));
     if ((supported & XCR0_AVX512) == XCR0_AVX512 && (supported & XCR0_AVX))
         components |= XCR0_AVX512;
-    __asm__ volatile("xsetbv" ::"c"(0), "a"(components), "d"(0));
+    host_xcr0 = components;
+    set_xcr0(host_xcr0);
     state_bytes = cpuid(0xd, 0).ebx; /* for what XCR0 enables now */
     optimized = cpuid(0xd, 1).eax & CPUID_D1_EAX_XSAVEOPT;
 }
@@ -33,6 +40,30 @@ void fpu_context_init(struct context *context) {
     uint8_t *area = context_fpu(context);
     *(uint16_t *)(void *)(area + FCW_OFFSET) = FCW_INITIAL;
     *(uint32_t *)(void *)(area + MXCSR_OFFSET) = MXCSR_INITIAL;
+}
+
+/* What XSETBV accepts (SDM 1, 13.3), of what is saved. */
+bool fpu_xcr0_valid(uint64_t xcr0) {
+    uint64_t avx512 = xcr0 & XCR0_AVX512;
+    return !(xcr0 & ~host_xcr0) && (xcr0 & XCR0_X87) && (!(xcr0 & XCR0_AVX) || (xcr0 & XCR0_SSE)) &&
+           (!avx512 || (avx512 == XCR0_AVX512 && (xcr0 & XCR0_AVX)));
+}
+
+void fpu_enter_xcr0(uint64_t xcr0) {
+    if (xcr0 != host_xcr0)
+        set_xcr0(xcr0);
+}
+
+/* XSETBV is intercepted, but not by every processor: QEMU 7.2's lets the guest do it. */
+uint64_t fpu_leave_xcr0(void) {
+    if (!features.xsave)
+        return XCR0_X87;
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    uint64_t xcr0 = (uint64_t)high << 32 | low;
+    if (xcr0 != host_xcr0)
+        set_xcr0(host_xcr0);
+    return xcr0;
 }
 
 void fpu_save(struct context *context) {

@@ -25,6 +25,7 @@ struct arch_context {
 struct arch_space {
     struct pa root; /* the PML4 table */
     bool stale;     /* unmapped since the last flush, and a TLB may still know it */
+    uint64_t flush; /* of a guest Space: number of its last flush, different for each Space */
 };
 
 struct arch_irq {
@@ -32,6 +33,31 @@ struct arch_irq {
     bool level; /* a pin that stays raised: masked from delivery to acknowledgement */
     bool msi;
     uint32_t gsi; /* of a pin */
+};
+
+enum nmi_state {
+    NMI_OPEN,
+    NMI_BLOCKED,  /* one was injected; IRET is intercepted */
+    NMI_RETURNING /* IRET is being executed, by itself */
+};
+
+struct arch_vcpu {
+    uint64_t flush;      /* the Space's when it was last entered */
+    uint64_t asid_round; /* the processor's when it got its ASID; 0: it has none */
+    uint64_t xcr0, tsc_ratio, dr[4];
+    uint32_t tsc_aux;
+    bool wants_debug; /* it uses the debug registers: they are loaded at the next entry */
+    bool wants_nmi;   /* BH_VCPU_WANT_NMI */
+    enum nmi_state nmi;
+    uint64_t return_rip; /* NMI_RETURNING: of the IRET */
+};
+
+/* What a processor holds of guests. */
+struct guest_cpu {
+    struct vcpu *last;                /* entered last, or NULL */
+    uint64_t asid_round, asids_taken; /* ASIDs of a round are handed out once */
+    uint64_t tsc_ratio;               /* in the processor */
+    uint32_t tsc_aux;                 /* in the processor; ring 3 can read it */
 };
 
 /* Task state segment: SDM 3A, 7.7. */
@@ -56,4 +82,5 @@ struct arch_cpu {
     uint64_t idle_since;    /* TSC */
     uint64_t gdt[7];
     _Alignas(128) struct tss tss; /* within one page */
+    struct guest_cpu guest;
 };

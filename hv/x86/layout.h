@@ -1,7 +1,7 @@
 /* hv's address space, for C and assembly (hv.ld repeats HV_BASE and HV_LOAD, and asserts them).
  *
  *   0x0000000000010000 .. 0x00007fffffff0000  ring 3, per Space
- *   OBJECT_BASE + physical address            object memory: RW, 2 MiB pages
+ *   OBJECT_BASE + physical address            object and shared memory: RW, 2 MiB pages
  *   HV_BASE + physical address                hv's image: text RX, rodata R, data RW, log RW
  *   WINDOW_BASE                               512 page slots: LAPIC, IOAPICs, scrub windows
  *
@@ -35,9 +35,9 @@
 #define CPU_SCRATCH 8
 #define CPU_STACK_TOP 16
 #define CPU_FRAME_END 132 /* TSS.RSP0: the end of the current Context's register frame */
-#define CPU_CURRENT 264
-#define CPU_RESCHEDULE 272
-#define CPU_RING_SWITCHES 816
+#define CPU_CURRENT 392
+#define CPU_RESCHEDULE 400 /* and enter_guest behind it */
+#define CPU_RING_SWITCHES 952
 
 /* Offsets in struct arch_context. */
 #define FRAME_KEPT_BY_C 48 /* the registers that a C function preserves end here */

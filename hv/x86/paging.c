@@ -1,14 +1,21 @@
 /* Page tables of Spaces, and the window for single pages. SDM 3A, 4.5: four levels, 512 entries
- * each; level 1 maps 4 KiB, level 2 may map 2 MiB.
+ * each; level 1 maps 4 KiB, level 2 may map 2 MiB, level 3 of a guest Space 1 GiB (nested paging
+ * has the same format and wants the user bit: APM 2, 15.25.5).
  *
- * A 2 MiB entry is only made where it fits into the mapped range, so unmapping a range never has to
+ * A large entry is only made where it fits into the mapped range, so unmapping a range never has to
  * split one. Table pages stay with their Space until it dies. */
 #include "hv/x86/x86.h"
 
 enum { LEVELS = 4, INDEX_BITS = 9, ENTRIES = 512, UPPER_HALF = ENTRIES / 2 };
+enum { GPA_BITS_MAX = 47 }; /* a slot remembers the address of a mapping in so many */
 
 /* INVLPG one by one up to here; beyond, reloading CR3 is cheaper. */
 enum { INVLPG_MAX = 16 };
+
+enum { MAX_LEVEL_RING3 = 2, MAX_LEVEL_GUEST = 3 };
+
+/* Numbers the flushes of guest Spaces, so that none has the same one twice, nor as another. */
+static uint64_t flushes;
 
 _Alignas(PAGE_BYTES) uint64_t kernel_root[ENTRIES];
 _Alignas(PAGE_BYTES) uint64_t image_table[ENTRIES];
@@ -39,9 +46,9 @@ struct pa arch_object_address(const void *object) {
 
 void arch_space_init(struct space *space) {
     uint64_t *root = space_pool_take(space);
-    for (unsigned i = UPPER_HALF; i < ENTRIES; i++)
+    for (unsigned i = UPPER_HALF; i < ENTRIES && space->kind == BH_SPACE_RING3; i++)
         root[i] = kernel_root[i];
-    space->arch = (struct arch_space){.root = arch_object_address(root)};
+    space->arch = (struct arch_space){.root = arch_object_address(root), .flush = ++flushes};
 }
 
 /* Walks from the root towards `level` as far as there are tables: the entry where that ends, and in
@@ -80,13 +87,18 @@ static uint64_t flags_of(uint32_t rights, enum bh_kind kind) {
            (kind == BH_KIND_DEVICE ? PTE_PCD | PTE_PWT : 0);
 }
 
-/* May a 2 MiB page begin here? Not where a table stands, even an empty one. */
-static bool large_fits(const struct space *space, uint64_t va, struct pa address, uint64_t pages) {
-    unsigned level = 1;
-    if ((va | address.raw) & (pages_at(2) * PAGE_BYTES - 1) || pages < pages_at(2))
-        return false;
-    walk(space, va, &level);
-    return level > 1;
+/* The level of the largest page that may begin here: not where a table stands, even an empty one.
+ */
+static unsigned level_that_fits(const struct space *space, uint64_t va, struct pa address,
+                                uint64_t pages) {
+    unsigned end = 1, level = MAX_LEVEL_RING3;
+    if (space->kind == BH_SPACE_GUEST && features.large_1gib)
+        level = MAX_LEVEL_GUEST;
+    walk(space, va, &end);
+    while (level > 1 && (level > end || pages < pages_at(level) ||
+                         ((va | address.raw) & (pages_at(level) * PAGE_BYTES - 1))))
+        level--;
+    return level;
 }
 
 enum bh_status arch_space_map(struct space *space, uint64_t va, struct pa address, uint64_t pages,
@@ -95,13 +107,13 @@ enum bh_status arch_space_map(struct space *space, uint64_t va, struct pa addres
     *done = 0;
     for (unsigned entries = 0; entries < ARCH_MAP_ENTRIES && *done < pages; entries++) {
         uint64_t offset = *done * PAGE_BYTES;
-        bool large = large_fits(space, va + offset, pa_add(address, offset), pages - *done);
-        unsigned level = large ? 2 : 1;
+        unsigned level =
+            level_that_fits(space, va + offset, pa_add(address, offset), pages - *done);
         enum bh_status status;
         uint64_t *entry = make_entry(space, va + offset, level, &status);
         if (status != BH_OK)
             return status;
-        *entry = (address.raw + offset) | flags | (large ? PTE_PS : 0);
+        *entry = (address.raw + offset) | flags | (level > 1 ? PTE_PS : 0);
         *done += pages_at(level);
     }
     return BH_OK;
@@ -121,7 +133,7 @@ uint64_t arch_space_unmap(struct space *space, uint64_t va_end, uint64_t pages) 
             arch_panic("unmapping what is not mapped");
         *entry = 0;
         done += pages_at(level);
-        if (entries >= INVLPG_MAX)
+        if (entries >= INVLPG_MAX || space->kind == BH_SPACE_GUEST)
             space->arch.stale = true;
         else if (is_loaded(space))
             invlpg(va);
@@ -129,9 +141,16 @@ uint64_t arch_space_unmap(struct space *space, uint64_t va_end, uint64_t pages) 
     return done;
 }
 
-/* Only this processor can have it loaded; loading CR3 forgets everything that is not global. */
+uint64_t arch_guest_end(void) {
+    return 1ull << (features.physical_bits < GPA_BITS_MAX ? features.physical_bits : GPA_BITS_MAX);
+}
+
+/* Only this processor can have it loaded; loading CR3 forgets everything that is not global. Of a
+ * guest Space the next entry of each Vcpu takes notice; no guest runs now. */
 void arch_space_flush(struct space *space) {
-    if (space->arch.stale && is_loaded(space)) {
+    if (space->arch.stale && space->kind == BH_SPACE_GUEST) {
+        space->arch.flush = ++flushes;
+    } else if (space->arch.stale && is_loaded(space)) {
         write_cr3(space->arch.root.raw);
         this_cpu()->counter[BH_COUNTER_TLB_FLUSHES]++;
     }

@@ -1,9 +1,9 @@
 /* What follows an entry that is not a hypercall, and the choice of whom to enter next. */
-#include "hv/x86/x86.h"
+#include "hv/x86/guest.h"
 
 /* Called by entry.S. */
 void trap(struct context *context);
-void idle_interrupt(uint64_t vector);
+void ring_0_interrupt(uint64_t vector);
 struct context *cpu_switch(void);
 
 static void interrupt(struct cpu *cpu, uint64_t vector) {
@@ -30,9 +30,11 @@ void trap(struct context *context) {
         context_fault(context, vector, context->arch.error, vector == VECTOR_PF ? read_cr2() : 0);
 }
 
-void idle_interrupt(uint64_t vector) {
+/* While idle, or at the exit of a guest. */
+void ring_0_interrupt(uint64_t vector) {
     struct cpu *cpu = this_cpu();
-    cpu->counter[BH_COUNTER_IDLE_TSC] += arch_now() - cpu->arch.idle_since;
+    if (!cpu->current)
+        cpu->counter[BH_COUNTER_IDLE_TSC] += arch_now() - cpu->arch.idle_since;
     interrupt(cpu, vector);
 }
 
@@ -60,13 +62,12 @@ static void load(struct cpu *cpu, struct context *context) {
     cpu->arch.tss.rsp0 = (uint64_t)&context->arch + FRAME_END;
     load_segments(&context->arch);
     fpu_restore(context);
+    guest_leave(cpu);
 }
 
-/* On the way out when another Context may have to run, and after each interrupt of idling. Returns
- * the Context to enter, or NULL to idle. Idling counts as a Context of its own: whatever ran before
- * is saved, so nothing refers to it any more. */
-struct context *cpu_switch(void) {
-    struct cpu *cpu = this_cpu();
+/* Idling counts as a Context of its own: whatever ran before is saved, so nothing refers to it any
+ * more. */
+static struct context *choose(struct cpu *cpu) {
     struct context *next = cpu->reschedule ? sched_next(cpu) : cpu->current;
     if (cpu->arch.loaded != next) {
         if (cpu->arch.loaded)
@@ -75,6 +76,17 @@ struct context *cpu_switch(void) {
             load(cpu, next);
         cpu->arch.loaded = next;
     }
+    return next;
+}
+
+/* On the way out when another Context or a guest may have to run, and after each interrupt of ring
+ * 0. Runs guests as long as one is to run. Returns the Context to enter, or NULL to idle. */
+struct context *cpu_switch(void) {
+    struct cpu *cpu = this_cpu();
+    struct context *next = choose(cpu);
+    for (; next && next->vcpu; next = choose(cpu))
+        guest_run(cpu, next->vcpu);
+    cpu->enter_guest = false;
     if (!next)
         cpu->arch.idle_since = arch_now();
     return next;

@@ -44,8 +44,8 @@ _Noreturn void leave_to_another(void);
 /* cpu.c: the processor's tables and registers. */
 extern struct cpu boot_cpu;
 struct features {
-    bool smep, smap, umip, x2apic, tsc_deadline, xsave;
-    uint8_t physical_bits;
+    bool smep, smap, umip, x2apic, tsc_deadline, xsave, large_1gib;
+    uint8_t physical_bits, virtual_bits;
 };
 extern struct features features;
 void cpu_init(struct cpu *cpu);
@@ -68,9 +68,13 @@ uint64_t fpu_bytes(void); /* of one Context's state */
 void fpu_context_init(struct context *context);
 void fpu_save(struct context *context);
 void fpu_restore(const struct context *context);
+bool fpu_xcr0_valid(uint64_t xcr0); /* a guest may have this one */
+void fpu_enter_xcr0(uint64_t xcr0); /* for a guest: a valid one */
+uint64_t fpu_leave_xcr0(void);      /* hv's again; returns the guest's */
 
 /* paging.c: the upper half, the same in every Space, and its window. hv/boot/tables.c fills it. */
-#define OBJECT_TABLES 33 /* of 1 GiB each: object memory has at most 32 GiB, anyhow aligned */
+#define OBJECT_TABLES                                                                              \
+    34 /* of 1 GiB each: object and shared memory, at most 33 GiB, anyhow aligned */
 extern uint64_t kernel_root[512], image_directory[2][512], image_table[512], window_table[512];
 extern uint64_t object_directory[512], object_tables[OBJECT_TABLES][512];
 void *window_map(unsigned slot, struct pa address); /* one page of device memory */

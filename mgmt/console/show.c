@@ -325,7 +325,7 @@ void show_mark_ready(void) {
 static void show_moment(struct json *j, const char *name, const struct moment *moment) {
     static const char *const counters[BH_COUNTER_COUNT] = {
         "idle_tsc",    "ring_switches", "space_switches", "interrupts",
-        "tlb_flushes", "ipis",          "scrubbed_pages",
+        "tlb_flushes", "ipis",          "scrubbed_pages", "guest_exits",
     };
     if (j) {
         json_object(j, name);

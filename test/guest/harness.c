@@ -190,9 +190,11 @@ uint64_t child_get(struct child child, enum bh_reg reg) {
 }
 
 bool child_ended(struct child child, uint64_t ticks) {
-    uint64_t bits, group;
-    if (child_get(child, BH_REG_STATE) != BH_CTX_FAULTED)
-        hc_wait(1ull << (32 + child.number), now() + ticks, &bits, &group);
+    uint64_t bits, group, deadline = now() + ticks;
+    /* An earlier child of this number may have left its bit pending. */
+    while (child_get(child, BH_REG_STATE) != BH_CTX_FAULTED &&
+           hc_wait(1ull << (32 + child.number), deadline, &bits, &group) == BH_OK)
+        ;
     return child_get(child, BH_REG_STATE) == BH_CTX_FAULTED;
 }
 

@@ -521,7 +521,8 @@ static void m_retype(struct call *call) {
     uint64_t bytes = object || paged ? size_of(type, size, &alignment) : 0;
     error(call, bytes == 0, BH_BAD_ARG);
     error(call, bytes == ~0ull, BH_BAD_ARG); /* a Region so large: either will do */
-    if (call->backlog) {                     /* clears up first, or sees an error before */
+    error(call, type == BH_TYPE_VCPU || call->argument[4] == BH_SPACE_GUEST, BH_NOT_READY);
+    if (call->backlog) { /* clears up first, or sees an error before */
         backlog(may);
         observe_removal(may, false);
         if (call->status != BH_AGAIN)
@@ -851,8 +852,9 @@ static void m_bind(struct call *call) {
     struct place target = {M_NONE, 0, M_NONE};
     if (call->argument[2])
         target = place_of(call, call->argument[2], true);
-    error(call, role > BH_BIND_IRQ_EVENT, BH_BAD_ARG);
-    if (role > BH_BIND_IRQ_EVENT) {
+    error(call, role > BH_BIND_VCPU_STATE, BH_BAD_ARG);
+    if (role > BH_BIND_IRQ_EVENT) { /* there are no Vcpus */
+        error(call, true, BH_BAD_CAP);
         agreed(call);
         return;
     }
@@ -1038,6 +1040,18 @@ static void dispatch(struct call *call, uint64_t number, uint32_t vectors_before
         return;
     case BH_HC_IRQ_ATTACH:
         m_irq_attach(call, vectors_before);
+        return;
+    /* The model's processor has no guest mode. */
+    case BH_HC_VCPU_RUN:
+    case BH_HC_VCPU_SYNC:
+        error(call, true, BH_BAD_CAP);
+        agreed(call);
+        return;
+    case BH_HC_DOORBELL:
+        error(call, true, BH_BAD_CAP);
+        error(call, true, BH_BAD_RIGHTS);
+        error(call, true, BH_BAD_ARG);
+        agreed(call);
         return;
     default:
         break;

@@ -85,7 +85,7 @@ static void test_bind_rules(void **state) {
         OK(call(BH_HC_DELETE, OWN(71)));
         assert_false(slot_has_children(world_slot(target)) && target != EVT && i == 4);
     }
-    STATUS(BH_BAD_ARG, call(BH_HC_BIND, OWN(CTX), 5, OWN(SPC)));
+    STATUS(BH_BAD_ARG, call(BH_HC_BIND, OWN(CTX), 7, OWN(SPC)));
     STATUS(BH_BAD_ARG, call(BH_HC_BIND, OWN(CTX), 1ull << 32, OWN(SPC)));
 }
 

@@ -83,7 +83,7 @@ static void test_sizes_out_of_bounds(void **state) {
         {BH_TYPE_PORTS, 1},
         {BH_TYPE_CPU, 0},
         {BH_TYPE_SYSTEM, 0},
-        {BH_TYPE_VCPU, 0},
+        {BH_TYPE_VCPU, 1},
         {BH_TYPE_DEVICE, 0},
         {BH_TYPE_DEVICE + 1, 0},
     };
@@ -93,7 +93,7 @@ static void test_sizes_out_of_bounds(void **state) {
     }
     STATUS(BH_BAD_ARG, call(BH_HC_RETYPE, OWN(W_OBJECTS), 1ull << 32 | BH_TYPE_EVENT, 64, OWN(20)));
     STATUS(BH_BAD_ARG, call(BH_HC_RETYPE, OWN(W_OBJECTS), BH_TYPE_EVENT, 64, OWN(20), 1));
-    STATUS(BH_BAD_ARG, call(BH_HC_RETYPE, OWN(W_OBJECTS), BH_TYPE_SPACE, 1, OWN(20), 1));
+    STATUS(BH_BAD_ARG, call(BH_HC_RETYPE, OWN(W_OBJECTS), BH_TYPE_SPACE, 1, OWN(20), 2));
     STATUS(BH_BAD_ARG, call(BH_HC_RETYPE, OWN(W_OBJECTS), BH_TYPE_SPACE, 1, OWN(20), 1ull << 32));
     assert_int_equal(world_slot(W_OBJECTS)->untyped.used, 0);
 }

@@ -9,6 +9,7 @@
 struct fake fake;
 
 static _Alignas(4096) uint8_t object_memory[FAKE_OBJECT_PAGES * PAGE_BYTES];
+static _Alignas(4096) uint8_t shared_memory[FAKE_SHARED_PAGES * PAGE_BYTES];
 
 enum {
     FPU_BYTES = 512,
@@ -59,6 +60,8 @@ void fake_count_from_zero(void) {
 /* --- Memory ---------------------------------------------------------------------------------- */
 
 void *arch_object_pointer(struct pa address) {
+    if (address.raw - FAKE_SHARED_BASE < sizeof(shared_memory))
+        return shared_memory + (address.raw - FAKE_SHARED_BASE);
     uint64_t offset = address.raw - FAKE_OBJECT_BASE;
     if (address.raw < FAKE_OBJECT_BASE || offset > sizeof(object_memory))
         arch_panic("fake: not object memory");
@@ -137,8 +140,10 @@ enum bh_status arch_space_map(struct space *space, uint64_t va, struct pa addres
     const uint64_t large_bytes = FAKE_LARGE_PAGES * PAGE_BYTES;
     if (kind == BH_KIND_OBJECT)
         arch_panic("fake: object memory must not be mapped");
-    if (va < BH_USER_VA_MIN || va + pages * PAGE_BYTES > BH_USER_VA_END)
-        arch_panic("fake: not a user address");
+    bool guest = space->kind == BH_SPACE_GUEST;
+    if ((!guest && va < BH_USER_VA_MIN) ||
+        va + pages * PAGE_BYTES > (guest ? FAKE_GUEST_END : BH_USER_VA_END))
+        arch_panic("fake: not an address of this Space");
     *done = 0;
     for (uint32_t entries = 0; *done < pages && entries < fake.map_entries; entries++) {
         uint64_t at = va + *done * PAGE_BYTES, pa = address.raw + *done * PAGE_BYTES;
@@ -245,6 +250,43 @@ static void walk_table(const uint64_t *table, unsigned level, uint64_t va, walke
 
 void fake_walk(const struct space *space, walker *each, void *closure) {
     walk_table(space->arch.root, LEVELS, 0, each, closure);
+}
+
+/* --- Guest mode: the tests play the guest ------------------------------------------------------
+ */
+
+bool arch_guest_mode(void) {
+    return fake.guest_mode;
+}
+
+uint64_t arch_guest_end(void) {
+    return FAKE_GUEST_END;
+}
+
+uint64_t arch_vcpu_bytes(void) {
+    return PAGE_BYTES + align_up(sizeof(struct vcpu), 64);
+}
+
+void arch_vcpu_init(struct vcpu *vcpu) {
+    check_table_is_zero((const uint64_t *)((uintptr_t)vcpu - PAGE_BYTES));
+}
+
+void arch_vcpu_retire(struct vcpu *vcpu) {
+    vcpu->arch.retired++;
+}
+
+bool arch_vcpu_load(struct vcpu *vcpu, uint32_t groups) {
+    vcpu->arch.loaded = groups;
+    return vcpu->page->cr0 != FAKE_BAD_CR0;
+}
+
+void arch_vcpu_store(struct vcpu *vcpu, uint32_t groups) {
+    vcpu->arch.stored = groups;
+}
+
+void arch_vcpu_store_exit(struct vcpu *vcpu, enum bh_exit exit) {
+    vcpu->page->exit = exit;
+    vcpu->arch.exits++;
 }
 
 /* --- Contexts -------------------------------------------------------------------------------- */

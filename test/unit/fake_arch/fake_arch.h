@@ -23,6 +23,10 @@
 #define FAKE_VECTORS 8u
 #define FAKE_LARGE_PAGES 512u
 
+#define FAKE_GUEST_END (1ull << 40)
+/* A state page with this CR0 is refused. */
+#define FAKE_BAD_CR0 0xbadu
+
 /* A translation that was taken out of a table and may still be cached. */
 struct fake_stale {
     const struct space *space;
@@ -35,6 +39,7 @@ extern struct fake {
     uint32_t map_entries;  /* entries a call of arch_space_map or _unmap handles at most */
     uint32_t cpu;          /* which one this_cpu() is */
     uint32_t vectors_free; /* for IRQ_ATTACH */
+    bool guest_mode;       /* the processor has it */
     jmp_buf *panic;        /* where arch_panic goes; NULL: abort */
     const char *panic_reason;
 

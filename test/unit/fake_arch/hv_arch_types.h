@@ -18,6 +18,10 @@ struct arch_context {
 struct arch_space {
     uint64_t *root; /* a 4-level table in the pool's pages: fake_arch.c */
 };
+struct arch_vcpu {
+    uint64_t loaded, stored; /* groups, of the last load and store */
+    uint32_t exits, retired;
+};
 struct arch_irq {
     uint64_t source;
 };
