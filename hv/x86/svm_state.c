@@ -33,7 +33,6 @@ enum {
     DPL = 3
 };
 
-/* VMLOAD takes these as they are. */
 static uint64_t canonical(uint64_t address) {
     unsigned unused = 64u - features.virtual_bits;
     return (uint64_t)((int64_t)(address << unused) >> unused);
@@ -67,18 +66,49 @@ static void store_segments(struct vmcb *vmcb, target *page) {
     }
 }
 
-static void load_tables(struct vmcb *vmcb, source *page) {
-    vmcb->gdtr.base = page->gdtr.base;
-    vmcb->gdtr.limit = page->gdtr.limit;
-    vmcb->idtr.base = page->idtr.base;
-    vmcb->idtr.limit = page->idtr.limit;
+/* Fields that are the same in both, by group. */
+#define FIELD(group, in_page, in_vmcb)                                                             \
+    { BH_VCPU_##group, offsetof(struct bh_vcpu_state, in_page), offsetof(struct vmcb, in_vmcb) }
+static const struct field {
+    uint16_t group, page, vmcb;
+} fields[] = {
+    FIELD(TABLES, gdtr.base, gdtr.base),
+    FIELD(TABLES, idtr.base, idtr.base),
+    FIELD(CONTROL, cr0, cr0),
+    FIELD(CONTROL, cr2, cr2),
+    FIELD(CONTROL, cr3, cr3),
+    FIELD(CONTROL, cr4, cr4),
+    FIELD(DEBUG, dr6, dr6),
+    FIELD(DEBUG, dr7, dr7),
+    FIELD(SYSCALL, star, star),
+    FIELD(SYSCALL, lstar, lstar),
+    FIELD(SYSCALL, cstar, cstar),
+    FIELD(SYSCALL, sfmask, sfmask),
+    FIELD(SYSCALL, kernel_gs_base, kernel_gs_base),
+    FIELD(SYSCALL, sysenter_cs, sysenter_cs),
+    FIELD(SYSCALL, sysenter_esp, sysenter_esp),
+    FIELD(SYSCALL, sysenter_eip, sysenter_eip),
+    FIELD(TSC, tsc_offset, tsc_offset),
+};
+
+static volatile uint64_t *page_word(const struct vcpu *vcpu, const struct field *field) {
+    return (volatile uint64_t *)((uint64_t)vcpu->page + field->page);
 }
 
-static void store_tables(const struct vmcb *vmcb, target *page) {
-    page->gdtr.base = vmcb->gdtr.base;
-    page->gdtr.limit = vmcb->gdtr.limit;
-    page->idtr.base = vmcb->idtr.base;
-    page->idtr.limit = vmcb->idtr.limit;
+static uint64_t *vmcb_word(const struct vcpu *vcpu, const struct field *field) {
+    return (uint64_t *)((uint64_t)vmcb_of(vcpu) + field->vmcb);
+}
+
+static void load_fields(const struct vcpu *vcpu, uint32_t groups) {
+    for (unsigned i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+        if (fields[i].group & groups)
+            *vmcb_word(vcpu, &fields[i]) = *page_word(vcpu, &fields[i]);
+}
+
+static void store_fields(const struct vcpu *vcpu, uint32_t groups) {
+    for (unsigned i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+        if (fields[i].group & groups)
+            *page_word(vcpu, &fields[i]) = *vmcb_word(vcpu, &fields[i]);
 }
 
 static bool load_control(struct vcpu *vcpu, struct vmcb *vmcb, source *page) {
@@ -87,10 +117,6 @@ static bool load_control(struct vcpu *vcpu, struct vmcb *vmcb, source *page) {
         return false;
     vmcb->efer = efer | EFER_SVME; /* VMRUN wants it: APM 2, 15.5.1 */
     vcpu->arch.xcr0 = xcr0;
-    vmcb->cr0 = page->cr0;
-    vmcb->cr2 = page->cr2;
-    vmcb->cr3 = page->cr3;
-    vmcb->cr4 = page->cr4;
     vmcb->virtual_interrupt = (vmcb->virtual_interrupt & ~V_TPR) | (page->cr8 & V_TPR);
     return true;
 }
@@ -98,47 +124,15 @@ static bool load_control(struct vcpu *vcpu, struct vmcb *vmcb, source *page) {
 static void store_control(const struct vcpu *vcpu, const struct vmcb *vmcb, target *page) {
     page->efer = vmcb->efer & ~(uint64_t)EFER_SVME;
     page->xcr0 = vcpu->arch.xcr0;
-    page->cr0 = vmcb->cr0;
-    page->cr2 = vmcb->cr2;
-    page->cr3 = vmcb->cr3;
-    page->cr4 = vmcb->cr4;
     page->cr8 = vmcb->virtual_interrupt & V_TPR;
 }
 
-static void load_debug(struct vcpu *vcpu, struct vmcb *vmcb, source *page) {
-    for (unsigned i = 0; i < 4; i++)
-        vcpu->arch.dr[i] = page->dr[i];
-    vmcb->dr6 = page->dr6;
-    vmcb->dr7 = page->dr7;
-}
-
-static void store_debug(const struct vcpu *vcpu, const struct vmcb *vmcb, target *page) {
-    for (unsigned i = 0; i < 4; i++)
-        page->dr[i] = vcpu->arch.dr[i];
-    page->dr6 = vmcb->dr6;
-    page->dr7 = vmcb->dr7;
-}
-
-static void load_syscall(struct vmcb *vmcb, source *page) {
-    vmcb->star = page->star;
-    vmcb->lstar = canonical(page->lstar);
-    vmcb->cstar = canonical(page->cstar);
-    vmcb->sfmask = page->sfmask;
-    vmcb->kernel_gs_base = canonical(page->kernel_gs_base);
-    vmcb->sysenter_cs = page->sysenter_cs;
-    vmcb->sysenter_esp = canonical(page->sysenter_esp);
-    vmcb->sysenter_eip = canonical(page->sysenter_eip);
-}
-
-static void store_syscall(const struct vmcb *vmcb, target *page) {
-    page->star = vmcb->star;
-    page->lstar = vmcb->lstar;
-    page->cstar = vmcb->cstar;
-    page->sfmask = vmcb->sfmask;
-    page->kernel_gs_base = vmcb->kernel_gs_base;
-    page->sysenter_cs = vmcb->sysenter_cs;
-    page->sysenter_esp = vmcb->sysenter_esp;
-    page->sysenter_eip = vmcb->sysenter_eip;
+/* VMLOAD takes these as they are. */
+static void make_canonical(struct vmcb *vmcb) {
+    uint64_t *addresses[] = {&vmcb->lstar, &vmcb->cstar, &vmcb->kernel_gs_base, &vmcb->sysenter_esp,
+                             &vmcb->sysenter_eip};
+    for (unsigned i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++)
+        *addresses[i] = canonical(*addresses[i]);
 }
 
 static bool load_other(struct vcpu *vcpu, struct vmcb *vmcb, source *page) {
@@ -161,18 +155,12 @@ static void store_other(const struct vcpu *vcpu, const struct vmcb *vmcb, target
     page->xss = 0;
 }
 
-static bool load_tsc(struct vcpu *vcpu, struct vmcb *vmcb, source *page) {
+static bool load_tsc(struct vcpu *vcpu, source *page) {
     uint64_t ratio = page->tsc_ratio;
     if (!ratio || ratio >> TSC_RATIO_BITS || (ratio != TSC_RATIO_1 && !svm.tsc_ratio))
         return false;
     vcpu->arch.tsc_ratio = ratio;
-    vmcb->tsc_offset = page->tsc_offset;
     return true;
-}
-
-static void store_tsc(const struct vcpu *vcpu, const struct vmcb *vmcb, target *page) {
-    page->tsc_ratio = vcpu->arch.tsc_ratio;
-    page->tsc_offset = vmcb->tsc_offset;
 }
 
 static void load_general(struct vmcb *vmcb, source *page) {
@@ -221,19 +209,22 @@ static void load_interruptibility(struct vcpu *vcpu, struct vmcb *vmcb, source *
 __attribute__((noinline)) static uint32_t load_groups(struct vcpu *vcpu, struct vmcb *vmcb,
                                                       source *page, uint32_t groups) {
     vmcb->clean = 0;
+    load_fields(vcpu, groups);
     if (groups & BH_VCPU_SEGMENTS)
         load_segments(vmcb, page);
-    if (groups & BH_VCPU_TABLES)
-        load_tables(vmcb, page);
+    if (groups & BH_VCPU_TABLES) {
+        vmcb->gdtr.limit = page->gdtr.limit;
+        vmcb->idtr.limit = page->idtr.limit;
+    }
     if ((groups & BH_VCPU_CONTROL) && !load_control(vcpu, vmcb, page))
         return BH_VCPU_CONTROL;
-    if (groups & BH_VCPU_DEBUG)
-        load_debug(vcpu, vmcb, page);
+    for (unsigned i = 0; i < 4 && (groups & BH_VCPU_DEBUG); i++)
+        vcpu->arch.dr[i] = page->dr[i];
     if (groups & BH_VCPU_SYSCALL)
-        load_syscall(vmcb, page);
+        make_canonical(vmcb);
     if ((groups & BH_VCPU_OTHER) && !load_other(vcpu, vmcb, page))
         return BH_VCPU_OTHER;
-    if ((groups & BH_VCPU_TSC) && !load_tsc(vcpu, vmcb, page))
+    if ((groups & BH_VCPU_TSC) && !load_tsc(vcpu, page))
         return BH_VCPU_TSC;
     return 0;
 }
@@ -266,20 +257,21 @@ void svm_refuse(struct vcpu *vcpu, uint32_t group) {
 void arch_vcpu_store(struct vcpu *vcpu, uint32_t groups) {
     struct vmcb *vmcb = vmcb_of(vcpu);
     target *page = vcpu->page;
+    store_fields(vcpu, groups);
     if (groups & BH_VCPU_SEGMENTS)
         store_segments(vmcb, page);
-    if (groups & BH_VCPU_TABLES)
-        store_tables(vmcb, page);
+    if (groups & BH_VCPU_TABLES) {
+        page->gdtr.limit = vmcb->gdtr.limit;
+        page->idtr.limit = vmcb->idtr.limit;
+    }
     if (groups & BH_VCPU_CONTROL)
         store_control(vcpu, vmcb, page);
-    if (groups & BH_VCPU_DEBUG)
-        store_debug(vcpu, vmcb, page);
-    if (groups & BH_VCPU_SYSCALL)
-        store_syscall(vmcb, page);
+    for (unsigned i = 0; i < 4 && (groups & BH_VCPU_DEBUG); i++)
+        page->dr[i] = vcpu->arch.dr[i];
     if (groups & BH_VCPU_OTHER)
         store_other(vcpu, vmcb, page);
     if (groups & BH_VCPU_TSC)
-        store_tsc(vcpu, vmcb, page);
+        page->tsc_ratio = vcpu->arch.tsc_ratio;
 }
 
 void arch_vcpu_store_exit(struct vcpu *vcpu, enum bh_exit exit) {
