@@ -45,6 +45,11 @@ struct bh_definition_net {
 #define BH_DEFINITION_CRASH_REPORT 0x2u /* its registers may be read after a fault */
 #define BH_DEFINITION_HAS_UUID 0x4u
 
+enum bh_guest_type {
+    BH_GUEST_PV = 0,
+    BH_GUEST_HVM = 1, /* an unmodified system, in guest mode, with a VMM of its own */
+};
+
 struct bh_definition {
     uint32_t version;
     uint32_t flags;
@@ -63,16 +68,19 @@ struct bh_definition {
     uint32_t name_line; /* lines in the XML, for messages */
     uint32_t memory_line;
     uint32_t kernel_line;
-    uint32_t reserved;
+    uint16_t guest_type; /* enum bh_guest_type */
+    uint16_t vcpus;      /* 1 and up; PV: 1 */
     char kernel[BH_DEFINITION_TEXT_BYTES]; /* a file of the boot archive */
     char arguments[512];
     struct bh_definition_disk disk[BH_DEFINITION_DISKS_MAX];
     struct bh_definition_net net[BH_DEFINITION_NETS_MAX];
+    char initrd[BH_DEFINITION_TEXT_BYTES]; /* HVM; empty: none */
 };
 
 _Static_assert(sizeof(struct bh_definition_disk) == 168, "layout");
 _Static_assert(sizeof(struct bh_definition_net) == 64, "layout");
-_Static_assert(sizeof(struct bh_definition) == 744 + 8 * 168 + 4 * 64, "layout");
-/* control, console and everything that can be defined fit into bh_domain_info */
-_Static_assert(2 + BH_DEFINITION_DISKS_MAX + BH_DEFINITION_NETS_MAX <= BH_DOMAIN_DEVICES_MAX,
+_Static_assert(sizeof(struct bh_definition) == 744 + 8 * 168 + 4 * 64 + 128, "layout");
+/* control, console, an HVM guest's kernel and initrd, and everything that can be defined fit into
+ * bh_domain_info */
+_Static_assert(4 + BH_DEFINITION_DISKS_MAX + BH_DEFINITION_NETS_MAX <= BH_DOMAIN_DEVICES_MAX,
                "devices");

@@ -55,7 +55,51 @@ struct bh_domain_info {
     uint32_t arguments_bytes; /* NUL excluded */
     char arguments[512];      /* from the definition, NUL-terminated */
     struct bh_device_info device[BH_DOMAIN_DEVICES_MAX];
+    uint32_t guest_info_offset; /* from this structure to a struct bh_guest_info; 0: not a VMM's */
+    uint32_t reserved;
+};
+
+/* What a VMM is told besides, about its guest: at guest_info_offset, on the same page. Version 1. */
+#define BH_GUEST_INFO_VERSION 1u
+#define BH_GUEST_VCPUS_MAX 16u
+#define BH_GUEST_RAM_MAX 12u
+#define BH_GUEST_NO_DISK 0xffffffffu
+
+/* A stretch of guest-physical addresses that is RAM, and where the VMM finds it, read and write. */
+struct bh_guest_ram {
+    uint64_t gpa;
+    uint64_t bytes;
+    uint64_t va;
+};
+
+struct bh_guest_vcpu {
+    uint64_t state_va; /* its state page (vcpu.h) */
+    uint32_t slot;     /* of the Vcpu: VCPU_RUN, VCPU_SYNC */
+    uint32_t reserved;
+};
+
+struct bh_guest_info {
+    uint32_t version;
+    uint32_t vcpus;
+    uint32_t ram_ranges; /* ascending in gpa; the first begins at 0 */
+    /* Block devices (by index) that hold the guest's kernel and initrd; the guest does not see them.
+     * initrd_disk may be BH_GUEST_NO_DISK. The others, from 0 on, are the guest's. */
+    uint32_t kernel_disk;
+    uint32_t initrd_disk;
+    uint32_t guest_disks;
+    uint64_t kernel_bytes, initrd_bytes;
+    /* Doorbells: an OUT of 2 bytes to port doorbell_port + 64 * d + 2 * q sets bit doorbell_bit + d of
+     * this domain's Event; d: the guest's virtio devices in order, q: their queues. 0 doorbells: none
+     * are set up, these OUTs are exits. */
+    uint32_t doorbells;
+    uint32_t doorbell_bit;
+    uint32_t doorbell_port;
+    uint32_t reserved;
+    struct bh_guest_vcpu vcpu[BH_GUEST_VCPUS_MAX];
+    struct bh_guest_ram ram[BH_GUEST_RAM_MAX];
 };
 
 _Static_assert(sizeof(struct bh_device_info) == 120, "layout");
-_Static_assert(sizeof(struct bh_domain_info) <= 4096, "one page");
+_Static_assert(sizeof(struct bh_domain_info) + sizeof(struct bh_guest_info) <= 4096, "one page");
+_Static_assert(sizeof(struct bh_guest_ram) == 24 && sizeof(struct bh_guest_vcpu) == 16, "layout");
+_Static_assert(sizeof(struct bh_guest_info) == 56 + 16 * 16 + 12 * 24, "layout");

@@ -21,6 +21,26 @@ static bool has_buffer(const struct block_io *io) {
            io->operation == BH_BLOCK_ID;
 }
 
+static void copy_in(struct window *window, uint32_t chain, const struct block_io *io) {
+    if (io->buffer)
+        window_write(window, chain, 0, io->buffer, io->bytes);
+    size_t at = 0;
+    for (uint32_t i = 0; !io->buffer && i < io->piece_count; i++) {
+        window_write(window, chain, at, io->pieces[i].bytes, io->pieces[i].length);
+        at += io->pieces[i].length;
+    }
+}
+
+static void copy_out(const struct window *window, uint32_t chain, const struct block_io *io) {
+    if (io->buffer)
+        window_read(window, chain, 0, io->buffer, io->bytes);
+    size_t at = 0;
+    for (uint32_t i = 0; !io->buffer && i < io->piece_count; i++) {
+        window_read(window, chain, at, io->pieces[i].bytes, io->pieces[i].length);
+        at += io->pieces[i].length;
+    }
+}
+
 static void completed(struct front *front, const struct front_request *request,
                       const struct bh_completion *completion) {
     struct block_io *io = request->owner;
@@ -28,7 +48,7 @@ static void completed(struct front *front, const struct front_request *request,
     if (status == BH_OK && io->operation == BH_BLOCK_READ && completion->value != io->bytes)
         status = BH_IO_ERROR; /* a short read would leave old data in the buffer */
     if (status == BH_OK && (io->operation == BH_BLOCK_READ || io->operation == BH_BLOCK_ID))
-        window_read(&front->window, request->chain, 0, io->buffer, io->bytes);
+        copy_out(&front->window, request->chain, io);
     window_give(&front->window, request->chain);
     io->done(io, status);
 }
@@ -46,7 +66,7 @@ static bool start(struct block_front *block, struct block_io *io) {
         if (request.chain == WINDOW_NONE)
             return false;
         if (io->operation == BH_BLOCK_WRITE)
-            window_write(&block->front.window, request.chain, 0, io->buffer, io->bytes);
+            copy_in(&block->front.window, request.chain, io);
     } else if (io->operation != BH_BLOCK_FLUSH) {
         request.bare_bytes = io->bytes;
     }

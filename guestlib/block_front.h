@@ -11,6 +11,12 @@
 
 struct block_front;
 
+/* Part of a buffer that is scattered. */
+struct block_piece {
+    void *bytes;
+    uint32_t length;
+};
+
 /* The caller's memory, from submission until done() is called. */
 struct block_io {
     enum bh_block_operation operation;
@@ -22,6 +28,10 @@ struct block_io {
     void (*done)(struct block_io *io, enum bh_status status);
     void *context;         /* the caller's */
     struct block_io *next; /* while it waits for room */
+    /* Instead of the buffer, when it is NULL; their lengths make up `bytes`. A reader that no
+     * longer wants its data sets piece_count to 0. */
+    const struct block_piece *pieces;
+    uint32_t piece_count;
 };
 
 /* Opens the index-th block device. NULL: there is none, or no memory. Open each device once. */

@@ -80,9 +80,17 @@ static bool exit_known(void *unused) {
     return control.exit_known || front_disconnected(&control.front);
 }
 
-void control_exit(int status) {
-    if (submit(BH_CONTROL_EXIT, (uint64_t)(uint32_t)status))
+static void end(uint64_t argument) {
+    if (submit(BH_CONTROL_EXIT, argument))
         front_wait(&control.front, exit_known, NULL, NS_PER_S);
+}
+
+void control_exit(int status) {
+    end((uint32_t)status);
+}
+
+void control_reboot(void) {
+    end(BH_CONTROL_EXIT_REBOOT);
 }
 
 bool control_ask_time(void (*handler)(void *context, uint64_t wall_ns_at_tsc_0), void *context) {

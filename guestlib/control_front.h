@@ -17,6 +17,8 @@ void control_ready(void);
 /* Tells the host that the guest has ended, and waits until it knows, for a second at most. exit()
  * does this; 0 is good. */
 void control_exit(int status);
+/* The same, with the wish to be started again. */
+void control_reboot(void);
 
 /* Asks the host for the time; handler(context, ns) gets the wall clock at TSC 0, UTC, in ns since
  * 1970-01-01. bh_domain_info has the same as of the start. One question at a time: false if one is

@@ -30,7 +30,7 @@ uint64_t guest_wall_ns(void);
 
 /* Prints "panic: " and the message, tells the host that the guest has failed, and stops with an
  * invalid instruction, so that the host's log gets the registers. */
-_Noreturn void guest_panic(const char *format, ...) __attribute__((format(printf, 1, 2)));
+_Noreturn void guest_panic(const char *format, ...) __attribute__((format(__printf__, 1, 2)));
 
 /* Where stdout and stderr go: the console, or guest_log_write. */
 void guest_output(const char *text, size_t bytes);

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""image.py OBJCOPY LINKED IMAGE: makes a flat image (abi/image.h) of a linked program, and refuses one
-that the host would refuse or that has a page both writable and executable."""
+"""image.py OBJCOPY LINKED IMAGE [--no-simd OBJDUMP]: makes a flat image (abi/image.h) of a linked program,
+and refuses one that the host would refuse or that has a page both writable and executable; with
+--no-simd also one that uses the FPU or SIMD registers."""
 
+import re
 import struct
 import subprocess
 import sys
@@ -42,10 +44,28 @@ def problem(elf, image):
     return None
 
 
-def main(objcopy, linked, out):
+SIMD = re.compile(r"%[xyz]mm|%mm[0-7]|%st\b|\tf[a-z]+ |x(save|rstor)")
+
+
+def uses_simd(objdump, linked):
+    """The first instruction that does, with the function it is in; None if there is none."""
+    function = ""
+    listing = subprocess.run([objdump, "-d", "--no-show-raw-insn", linked], check=True, text=True,
+                             capture_output=True).stdout
+    for line in listing.splitlines():
+        if line.endswith(">:"):
+            function = line.split("<")[1][:-2]
+        elif SIMD.search(line):
+            return f"{function} uses the FPU or SIMD: {' '.join(line.split())}"
+    return None
+
+
+def main(objcopy, linked, out, *check):
     subprocess.run([objcopy, "-O", "binary", linked, out], check=True)
     with open(linked, "rb") as elf, open(out, "rb") as image:
         wrong = problem(elf.read(), image.read())
+    if check and not wrong:
+        wrong = uses_simd(check[1], linked)
     if wrong:
         sys.exit(f"{out}: {wrong}")
 

@@ -1,5 +1,5 @@
-/* The event loop. One turn: due timers, posted work, then every admitted group of pending Event
- * bits once, so that neither a flooder in a low group nor a timer that sets itself again starves
+/* The event loop. One turn: every admitted group of pending Event bits once, then due timers and
+ * posted work, so that neither a flooder in a low group nor a timer that sets itself again starves
  * the rest. */
 #include "guestlib/loop.h"
 
@@ -147,8 +147,8 @@ static uint64_t sleep_deadline(void) {
     return loop.timers ? tsc_from_ns(loop.timers->deadline_ns, loop.tsc_hz) : BH_DEADLINE_NEVER;
 }
 
-static void wait_and_run_events(void) {
-    uint64_t mask = loop.wanted & ~loop.muted, deadline = sleep_deadline(), bits, group;
+static void wait_and_run_events(uint64_t deadline) {
+    uint64_t mask = loop.wanted & ~loop.muted, bits, group;
     while (hc_wait(mask, deadline, &bits, &group) == BH_OK) {
         run_events(group, bits);
         /* Of a 4,096-bit Event, look into the higher groups as well, without sleeping. */
@@ -160,13 +160,24 @@ static void wait_and_run_events(void) {
     }
 }
 
+void loop_turn(bool sleep) {
+    wait_and_run_events(sleep ? sleep_deadline() : BH_DEADLINE_POLL);
+    run_timers();
+    run_work();
+}
+
+uint64_t loop_deadline_tsc(void) {
+    return sleep_deadline();
+}
+
+uint64_t loop_event_mask(void) {
+    return loop.wanted & ~loop.muted;
+}
+
 int loop_run(void) {
     loop.stopped = false;
-    while (!loop.stopped) {
-        run_timers();
-        run_work();
-        wait_and_run_events();
-    }
+    while (!loop.stopped)
+        loop_turn(true);
     return loop.status;
 }
 

@@ -47,6 +47,15 @@ void loop_post(struct loop_work *work);
 /* ns since TSC value 0, monotonic. */
 uint64_t loop_now_ns(void);
 
+/* One turn: waits until there is something to do (with `sleep` false it only looks) and does it.
+ * For programs that wait for more than the loop does (the VMM). */
+void loop_turn(bool sleep);
+
+/* When the next timer is due (a TSC value; 0 if work is posted), and which Event bits the loop
+ * waits for: what VCPU_RUN needs instead of WAIT. */
+uint64_t loop_deadline_tsc(void);
+uint64_t loop_event_mask(void);
+
 /* Runs until loop_stop; returns its argument. */
 int loop_run(void);
 void loop_stop(int status);

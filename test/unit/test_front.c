@@ -244,7 +244,12 @@ static void io_done(struct block_io *io, enum bh_status status) {
 static struct block_io make_io(enum bh_block_operation operation, uint64_t sector, void *buffer,
                                uint32_t bytes) {
     static int marker;
-    return (struct block_io){operation, sector, buffer, bytes, io_done, &marker, NULL};
+    return (struct block_io){.operation = operation,
+                             .sector = sector,
+                             .buffer = buffer,
+                             .bytes = bytes,
+                             .done = io_done,
+                             .context = &marker};
 }
 
 static enum bh_status run_io(struct block_io io) {
