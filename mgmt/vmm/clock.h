@@ -1,0 +1,18 @@
+/* The guest's time: its TSC, and a page from which it reads nanoseconds without any calibration
+ * (KVM's pvclock: Linux, include/asm/pvclock-abi.h and Documentation/virt/kvm/x86/msr.rst). */
+#pragma once
+
+#include "mgmt/vmm/vcpu.h"
+
+/* Call once, before the vCPUs run. tsc_hz: the host's. */
+void clock_init(uint64_t tsc_hz);
+/* Gives a vCPU the guest's TSC, which begins at 0 with the guest. */
+void clock_start(struct vcpu *vcpu);
+
+uint64_t clock_guest_tsc(void);
+/* The loop's time at which the guest's TSC will show `tsc`. */
+uint64_t clock_ns_at_tsc(uint64_t tsc);
+
+/* MSR_KVM_SYSTEM_TIME and MSR_KVM_WALL_CLOCK. False: the address is not RAM. */
+bool clock_set_system_time(struct vcpu *vcpu, uint64_t value);
+bool clock_set_wall_clock(uint64_t value);

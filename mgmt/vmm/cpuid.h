@@ -1,0 +1,15 @@
+/* What CPUID tells the guest: template "bulkhead-v1". A leaf that is not in it is all zeroes; of a
+ * leaf that is, those bits pass that the template names and the processor has. */
+#pragma once
+
+#include "mgmt/vmm/vcpu.h"
+
+struct cpuid_value {
+    uint32_t eax, ebx, ecx, edx;
+};
+
+/* host: the processor's own answer. vcpus: how many the guest has. */
+struct cpuid_value cpuid_template(uint32_t leaf, uint32_t subleaf, struct cpuid_value host);
+
+/* For BH_EXIT_CPUID. */
+void cpuid_exit(struct vcpu *vcpu, uint32_t vcpus);

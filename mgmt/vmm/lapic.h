@@ -1,0 +1,71 @@
+/* One local APIC: xAPIC and x2APIC, all timer modes. What it needs from others (the time, timers of
+ * the loop, routing of what it sends) comes in struct lapic_host, so that it can be tested alone.
+ * Reference: SDM 3A, chapter 11. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "guestlib/loop.h"
+
+#define LAPIC_BASE 0xfee00000ull
+#define LAPIC_BYTES 0x1000ull
+#define LAPIC_TIMER_HZ 1000000000ull /* of its bus: one tick a nanosecond */
+
+struct lapic;
+struct lapic_host {
+    /* An interrupt command: destination as in the mode of `from`, ICR's low word. */
+    void (*send)(struct lapic *from, uint32_t destination, uint32_t command);
+    /* A level-triggered interrupt has been ended. */
+    void (*end_of_interrupt)(uint8_t vector);
+    /* The guest's TSC now, and the loop's time at which it will show `tsc`. */
+    uint64_t (*tsc)(void);
+    uint64_t (*ns_at_tsc)(uint64_t tsc);
+};
+
+enum lapic_lvt { LVT_CMCI, LVT_TIMER, LVT_THERMAL, LVT_COUNTERS, LVT_LINT0, LVT_LINT1, LVT_ERROR };
+
+struct lapic {
+    const struct lapic_host *host;
+    uint32_t id;
+    uint64_t base; /* IA32_APIC_BASE */
+    uint32_t task_priority, spurious, logical_id, format, command, destination, errors;
+    uint32_t errors_shown;
+    uint32_t lvt[7];
+    uint32_t request[8], service[8], trigger[8];
+    uint32_t divide, initial_count;
+    uint64_t started_ns;   /* when the count was `initial_count` */
+    uint64_t deadline_tsc; /* TSC-deadline mode; 0: not armed */
+    struct loop_timer timer;
+    bool nmi;           /* to be delivered */
+    bool init, startup; /* likewise */
+    uint8_t startup_vector;
+};
+
+void lapic_reset(struct lapic *lapic, const struct lapic_host *host, uint32_t id);
+
+/* From outside: an interrupt for this one. Vectors below 16 are an error and get lost. */
+void lapic_accept(struct lapic *lapic, uint8_t vector, bool level);
+/* Whether a message for `destination` (8 bits, or 32 in x2APIC mode) means this one. */
+bool lapic_is_meant(const struct lapic *lapic, uint32_t destination, bool logical);
+
+/* The vector to deliver next; -1: none that its priority admits. */
+int lapic_pending(const struct lapic *lapic);
+/* The same if the task priority were 0. */
+int lapic_waiting(const struct lapic *lapic);
+void lapic_acknowledge(struct lapic *lapic, uint8_t vector);
+/* Whether the 8259's interrupt output reaches the processor through LINT0. */
+bool lapic_takes_extint(const struct lapic *lapic);
+
+/* CR8. */
+uint64_t lapic_task_priority(const struct lapic *lapic);
+void lapic_set_task_priority(struct lapic *lapic, uint64_t cr8);
+
+/* Memory: offset in the page. In x2APIC mode or switched off nobody is there. */
+uint32_t lapic_read(struct lapic *lapic, uint32_t offset);
+void lapic_write(struct lapic *lapic, uint32_t offset, uint32_t value);
+bool lapic_in_memory(const struct lapic *lapic);
+
+/* MSRs: IA32_APIC_BASE, IA32_TSC_DEADLINE and 0x800..0x8ff. False: #GP. */
+bool lapic_read_msr(struct lapic *lapic, uint32_t msr, uint64_t *value);
+bool lapic_write_msr(struct lapic *lapic, uint32_t msr, uint64_t value);

@@ -1,0 +1,360 @@
+#include "mgmt/vmm/machine.h"
+
+#include <stdlib.h>
+
+#include "guestlib/console_front.h"
+#include "guestlib/guest.h"
+#include "mgmt/vmm/apic.h"
+#include "mgmt/vmm/bus.h"
+#include "mgmt/vmm/clock.h"
+#include "mgmt/vmm/ioapic.h"
+#include "mgmt/vmm/pci.h"
+#include "mgmt/vmm/pic.h"
+#include "mgmt/vmm/pit.h"
+#include "mgmt/vmm/rtc.h"
+#include "mgmt/vmm/uart.h"
+#include "mgmt/vmm/virtio.h"
+#include "mgmt/vmm/virtio_block.h"
+#include "mgmt/vmm/virtio_entropy.h"
+#include "mgmt/vmm/virtio_net.h"
+
+enum { IRQ_TIMER = 0, IRQ_COM1 = 4, ISA_IRQS = 16, TIMER_PIN = 2 };
+#define SHORTHAND 0xc0000u /* of an interrupt command */
+#define SHORTHAND_SELF 0x40000u
+#define SHORTHAND_ALL 0x80000u
+#define MESSAGE_LOGICAL 0x4u /* of an MSI address: SDM 3A, 11.11.1 */
+/* PCI slots: the virtio devices follow the host bridge, as in the DSDT and doorbells. */
+#define SLOT_BRIDGE 0u
+#define SLOT_FIRST 1u
+#define SLOT_LPC 31u
+
+static struct {
+    const struct bh_guest_info *guest;
+    struct vcpu vcpu[BH_GUEST_VCPUS_MAX];
+    enum power_end end;
+    struct pic pic;
+    struct ioapic ioapic;
+    struct pit pit;
+    struct rtc rtc;
+    struct uart uart;
+    struct pci_function bridge, lpc;
+} machine;
+
+uint32_t machine_vcpus(void) {
+    return machine.guest->vcpus;
+}
+
+struct vcpu *machine_vcpu(uint32_t index) {
+    return &machine.vcpu[index];
+}
+
+enum power_end machine_end(void) {
+    return machine.end;
+}
+
+/* --- Interrupts --- */
+
+static void set_irq(unsigned irq, bool level) {
+    pic_set(&machine.pic, irq, level);
+    ioapic_set(&machine.ioapic, irq == IRQ_TIMER ? TIMER_PIN : irq, level);
+}
+
+/* The message reaches this one vCPU. */
+static void deliver_to(struct vcpu *vcpu, uint32_t command) {
+    struct lapic *lapic = &vcpu->lapic;
+    switch (command & APIC_MODE) {
+    case APIC_MODE_FIXED:
+    case APIC_MODE_LOWEST:
+        lapic_accept(lapic, command & APIC_VECTOR, command & APIC_LEVEL);
+        break;
+    case APIC_MODE_NMI:
+        lapic->nmi = true;
+        break;
+    case APIC_MODE_INIT:
+        lapic->init = true;
+        break;
+    case APIC_MODE_STARTUP:
+        lapic->startup = true;
+        lapic->startup_vector = command & APIC_VECTOR;
+        break;
+    default: /* SMI; ExtINT comes by LINT0 alone */
+        break;
+    }
+}
+
+static void route(uint32_t destination, uint32_t command) {
+    for (uint32_t i = 0; i < machine.guest->vcpus; i++) {
+        struct vcpu *vcpu = &machine.vcpu[i];
+        if (!lapic_is_meant(&vcpu->lapic, destination, command & APIC_LOGICAL))
+            continue;
+        deliver_to(vcpu, command);
+        if ((command & APIC_MODE) == APIC_MODE_LOWEST)
+            return;
+    }
+}
+
+static void send_command(struct lapic *from, uint32_t destination, uint32_t command) {
+    uint32_t shorthand = command & SHORTHAND;
+    /* INIT with the level off only synchronized arbitration once. */
+    if ((command & APIC_MODE) == APIC_MODE_INIT && (command & APIC_LEVEL) &&
+        !(command & APIC_ASSERT))
+        return;
+    command &= ~APIC_LEVEL; /* IPIs are edges */
+    if (!shorthand) {
+        route(destination, command);
+        return;
+    }
+    for (uint32_t i = 0; i < machine.guest->vcpus; i++) {
+        struct vcpu *vcpu = &machine.vcpu[i];
+        bool self = &vcpu->lapic == from;
+        if (shorthand == SHORTHAND_SELF ? self : shorthand == SHORTHAND_ALL || !self)
+            deliver_to(vcpu, command);
+    }
+}
+
+static void send_entry(uint64_t entry) {
+    route((uint32_t)(entry >> 56),
+          (uint32_t)entry & (APIC_VECTOR | APIC_MODE | APIC_LOGICAL | APIC_LEVEL));
+}
+
+void machine_send_message(uint64_t address, uint32_t data) {
+    if (address >> 20 != LAPIC_BASE >> 20)
+        return; /* a write to nowhere */
+    uint32_t command = data & (APIC_VECTOR | APIC_MODE);
+    route((uint32_t)(address >> 12 & 0xff),
+          command | (address & MESSAGE_LOGICAL ? APIC_LOGICAL : 0));
+}
+
+static void end_of_interrupt(uint8_t vector) {
+    ioapic_end_of_interrupt(&machine.ioapic, vector);
+}
+
+static bool pic_asks(const struct vcpu *vcpu) {
+    return lapic_takes_extint(&vcpu->lapic) && pic_pending(&machine.pic);
+}
+
+bool machine_wakes(const struct vcpu *vcpu) {
+    const struct lapic *lapic = &vcpu->lapic;
+    return lapic->nmi || lapic->init || lapic_pending(lapic) >= 0 || pic_asks(vcpu);
+}
+
+static bool is_ready(const struct bh_vcpu_state *state) {
+    return !(state->event & BH_EVENT_VALID) && !(state->interruptibility & BH_VCPU_SHADOW);
+}
+
+static void deliver_nmi(struct vcpu *vcpu) {
+    struct bh_vcpu_state *state = vcpu->state;
+    if (!is_ready(state) || (state->interruptibility & BH_VCPU_NMI_BLOCKED)) {
+        state->want |= BH_VCPU_WANT_NMI;
+        return;
+    }
+    vcpu->lapic.nmi = false;
+    state->event = BH_EVENT_VALID | BH_EVENT_NMI | 2;
+}
+
+/* CR8 is the guest's own; the same priority in the APIC's page has to reach it. */
+static void update_cr8(struct vcpu *vcpu) {
+    uint64_t priority = lapic_task_priority(&vcpu->lapic);
+    if (priority != vcpu->state->exit_cr8 && !(vcpu->modified & BH_VCPU_CONTROL)) {
+        vcpu_change(vcpu, BH_VCPU_CONTROL)->cr8 = priority;
+        vcpu->state->exit_cr8 = (uint32_t)priority;
+    }
+}
+
+/* An exit as soon as the guest can take what waits now. */
+static void ask_for_window(struct vcpu *vcpu, bool external) {
+    int vector = lapic_waiting(&vcpu->lapic);
+    if (!external && vector < 0)
+        return;
+    vcpu->state->want |= BH_VCPU_WANT_INTERRUPT;
+    vcpu->state->window_priority = external ? 0 : (uint32_t)vector >> 4;
+}
+
+void machine_deliver(struct vcpu *vcpu) {
+    struct bh_vcpu_state *state = vcpu->state;
+    struct lapic *lapic = &vcpu->lapic;
+    state->want = 0;
+    update_cr8(vcpu);
+    if (lapic->nmi)
+        deliver_nmi(vcpu);
+    int vector = lapic_pending(lapic);
+    bool external = pic_asks(vcpu);
+    if ((vector >= 0 || external) && is_ready(state) && (state->rflags & RFLAGS_IF)) {
+        if (external)
+            vector = pic_acknowledge(&machine.pic);
+        else
+            lapic_acknowledge(lapic, (uint8_t)vector);
+        state->event = BH_EVENT_VALID | BH_EVENT_EXTERNAL | (uint32_t)vector;
+    }
+    ask_for_window(vcpu, pic_asks(vcpu));
+}
+
+/* --- Ports and memory of the fixed devices --- */
+
+static uint64_t pic_port_read(void *chip, uint64_t offset, unsigned bytes) {
+    (void)bytes;
+    return pic_read(&machine.pic, chip ? 1 : 0, (unsigned)offset);
+}
+
+static void pic_port_write(void *chip, uint64_t offset, unsigned bytes, uint64_t value) {
+    (void)bytes;
+    pic_write(&machine.pic, chip ? 1 : 0, (unsigned)offset, (uint8_t)value);
+}
+
+static uint64_t elcr_read(void *unused, uint64_t offset, unsigned bytes) {
+    (void)unused, (void)bytes;
+    return machine.pic.chip[offset].elcr;
+}
+
+static void elcr_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
+    (void)unused, (void)bytes;
+    pic_write_elcr(&machine.pic, (unsigned)offset, (uint8_t)value);
+}
+
+static uint64_t pit_port_read(void *unused, uint64_t offset, unsigned bytes) {
+    (void)unused, (void)bytes;
+    return pit_read(&machine.pit, (unsigned)offset);
+}
+
+static void pit_port_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
+    (void)unused, (void)bytes;
+    pit_write(&machine.pit, (unsigned)offset, (uint8_t)value);
+}
+
+static uint64_t pit_control_read(void *unused, uint64_t offset, unsigned bytes) {
+    (void)unused, (void)offset, (void)bytes;
+    return pit_read_control(&machine.pit);
+}
+
+static void pit_control_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
+    (void)unused, (void)offset, (void)bytes;
+    pit_write_control(&machine.pit, (uint8_t)value);
+}
+
+static uint64_t rtc_port_read(void *unused, uint64_t offset, unsigned bytes) {
+    (void)unused, (void)bytes;
+    return rtc_read(&machine.rtc, (unsigned)offset);
+}
+
+static void rtc_port_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
+    (void)unused, (void)bytes;
+    rtc_write(&machine.rtc, (unsigned)offset, (uint8_t)value);
+}
+
+static uint64_t uart_port_read(void *unused, uint64_t offset, unsigned bytes) {
+    (void)unused, (void)bytes;
+    return uart_read(&machine.uart, (unsigned)offset);
+}
+
+static void uart_port_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
+    (void)unused, (void)bytes;
+    uart_write(&machine.uart, (unsigned)offset, (uint8_t)value);
+}
+
+static uint64_t ioapic_memory_read(void *unused, uint64_t offset, unsigned bytes) {
+    (void)unused, (void)bytes;
+    return ioapic_read(&machine.ioapic, offset);
+}
+
+static void ioapic_memory_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
+    (void)unused, (void)bytes;
+    ioapic_write(&machine.ioapic, offset, (uint32_t)value);
+}
+
+static void add_fixed(void) {
+    static int second;
+    static struct bus_range ports[] = {
+        {.base = 0x20, .length = 2, .read = pic_port_read, .write = pic_port_write},
+        {.base = 0xa0,
+         .length = 2,
+         .read = pic_port_read,
+         .write = pic_port_write,
+         .device = &second},
+        {.base = 0x4d0, .length = 2, .read = elcr_read, .write = elcr_write},
+        {.base = 0x40, .length = 4, .read = pit_port_read, .write = pit_port_write},
+        {.base = 0x61, .length = 1, .read = pit_control_read, .write = pit_control_write},
+        {.base = 0x70, .length = 2, .read = rtc_port_read, .write = rtc_port_write},
+        {.base = 0x3f8, .length = 8, .read = uart_port_read, .write = uart_port_write},
+    };
+    static struct bus_range memory[] = {
+        {.base = IOAPIC_BASE,
+         .length = IOAPIC_BYTES,
+         .read = ioapic_memory_read,
+         .write = ioapic_memory_write},
+    };
+    for (unsigned i = 0; i < sizeof(ports) / sizeof(ports[0]); i++)
+        bus_add_ports(&ports[i]);
+    for (unsigned i = 0; i < sizeof(memory) / sizeof(memory[0]); i++)
+        bus_add_memory(&memory[i]);
+}
+
+/* --- Wiring --- */
+
+static void pit_pulse(void) {
+    set_irq(IRQ_TIMER, true);
+    set_irq(IRQ_TIMER, false);
+}
+
+static void com1_irq(bool level) {
+    set_irq(IRQ_COM1, level);
+}
+
+static void sci(bool level) {
+    set_irq(POWER_SCI, level);
+}
+
+static void ended(enum power_end how) {
+    machine.end = how;
+}
+
+void machine_type(const char *text, size_t bytes) {
+    uart_receive(&machine.uart, text, bytes);
+}
+
+void machine_flush(void) {
+    uart_flush(&machine.uart);
+}
+
+static void add_chipset(void) {
+    pci_init();
+    pci_function_init(&machine.bridge, 0x8086, 0x29c0, 0x060000, 2); /* Q35 host bridge */
+    pci_add(&machine.bridge, SLOT_BRIDGE);
+    pci_function_init(&machine.lpc, 0x8086, 0x2918, 0x060100, 2); /* ICH9 */
+    pci_add(&machine.lpc, SLOT_LPC);
+}
+
+static bool add_devices(void) {
+    unsigned slot = SLOT_FIRST;
+    for (uint32_t i = 0; i < machine.guest->guest_disks; i++)
+        if (!virtio_block_add(i, slot++))
+            return false;
+    for (unsigned i = 0; guest_device(BH_CLASS_NET, i); i++)
+        if (!virtio_net_add(i, slot++))
+            return false;
+    return virtio_entropy_add(slot);
+}
+
+bool machine_init(const struct bh_guest_info *guest) {
+    static const struct lapic_host lapic_host = {send_command, end_of_interrupt, clock_guest_tsc,
+                                                 clock_ns_at_tsc};
+    machine.guest = guest;
+    for (uint32_t i = 0; i < guest->vcpus; i++) {
+        struct vcpu *vcpu = &machine.vcpu[i];
+        *vcpu = (struct vcpu){.number = i,
+                              .state = (struct bh_vcpu_state *)guest->vcpu[i].state_va,
+                              .slot = guest->vcpu[i].slot,
+                              .waiting = i != 0};
+        lapic_reset(&vcpu->lapic, &lapic_host, i);
+        clock_start(vcpu);
+        vcpu_reset(vcpu);
+    }
+    pic_reset(&machine.pic);
+    ioapic_reset(&machine.ioapic, send_entry);
+    pit_init(&machine.pit, pit_pulse);
+    rtc_init(&machine.rtc, guest_wall_ns);
+    uart_init(&machine.uart, com1_irq, console_write);
+    add_fixed();
+    add_chipset();
+    power_init(sci, ended); /* after the chipset: its port CF9 lies within CF8..CFF */
+    return add_devices();
+}

@@ -1,0 +1,27 @@
+/* The virtual PC: its vCPUs, interrupt controllers and devices, wired together. */
+#pragma once
+
+#include "mgmt/vmm/power.h"
+#include "mgmt/vmm/vcpu.h"
+
+/* Makes the machine as it is after power-on; the guest's devices by what the VMM was given. False:
+ * no memory. */
+bool machine_init(const struct bh_guest_info *guest);
+
+uint32_t machine_vcpus(void);
+struct vcpu *machine_vcpu(uint32_t index);
+
+/* How it ended, if it did. */
+enum power_end machine_end(void);
+
+/* Before each entry: gives the vCPU the interrupt that is due, or asks hv to say when it can take
+ * one.
+ */
+void machine_deliver(struct vcpu *vcpu);
+/* Whether something is there that ends HLT. */
+bool machine_wakes(const struct vcpu *vcpu);
+
+/* Input for the first serial port. */
+void machine_type(const char *text, size_t bytes);
+/* Shows what the guest has written so far. */
+void machine_flush(void);

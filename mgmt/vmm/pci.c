@@ -1,0 +1,184 @@
+#include "mgmt/vmm/pci.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define PORT_ADDRESS 0xcf8u
+#define PORT_BYTES 8u
+#define ADDRESS_ENABLE 0x80000000u
+#define CAPABILITIES_FIRST 0x40u
+#define PAGE_BYTES 4096u
+
+static struct {
+    struct pci_function *slot[PCI_DEVICES];
+    uint32_t address; /* CF8 */
+    struct bus_range ports, ecam;
+    uint32_t next_io;
+    uint64_t next_memory;
+} pci;
+
+/* --- Building a function --- */
+
+void pci_set16(struct pci_function *function, unsigned offset, uint16_t value) {
+    memcpy(&function->config[offset], &value, sizeof(value));
+}
+
+void pci_set32(struct pci_function *function, unsigned offset, uint32_t value) {
+    memcpy(&function->config[offset], &value, sizeof(value));
+}
+
+uint16_t pci_get16(const struct pci_function *function, unsigned offset) {
+    uint16_t value;
+    memcpy(&value, &function->config[offset], sizeof(value));
+    return value;
+}
+
+static uint32_t get32(const struct pci_function *function, unsigned offset) {
+    uint32_t value;
+    memcpy(&value, &function->config[offset], sizeof(value));
+    return value;
+}
+
+void pci_function_init(struct pci_function *function, uint16_t vendor, uint16_t device,
+                       uint32_t class_code, uint8_t revision) {
+    *function = (struct pci_function){.capabilities_end = CAPABILITIES_FIRST};
+    pci_set16(function, PCI_VENDOR, vendor);
+    pci_set16(function, PCI_VENDOR + 2, device);
+    pci_set32(function, PCI_REVISION, class_code << 8 | revision);
+    function->writable[PCI_COMMAND] = PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+    function->writable[PCI_COMMAND + 1] = 0x4; /* INTx off */
+    function->writable[0x3c] = 0xff;           /* interrupt line: a note of the guest's */
+}
+
+void pci_add_bar(struct pci_function *function, unsigned index, bool io, uint32_t bytes,
+                 const struct bus_range *handlers) {
+    struct pci_bar *bar = &function->bar[index];
+    bar->bytes = bytes;
+    bar->io = io;
+    bar->range = *handlers;
+    bar->range.length = 0;
+    uint32_t mask = ~(bytes - 1);
+    memcpy(&function->writable[PCI_BAR0 + 4 * index], &mask, sizeof(mask));
+    if (io)
+        function->config[PCI_BAR0 + 4 * index] = PCI_BAR_IO;
+}
+
+unsigned pci_add_capability(struct pci_function *function, uint8_t id, unsigned bytes) {
+    unsigned at = function->capabilities_end;
+    function->config[at] = id;
+    unsigned link = function->capability_last ? function->capability_last + 1u : PCI_CAPABILITIES;
+    function->config[link] = (uint8_t)at;
+    function->config[PCI_STATUS] |= PCI_STATUS_CAPABILITIES;
+    function->capability_last = (uint8_t)at;
+    function->capabilities_end = (uint8_t)(at + ((bytes + 3) & ~3u));
+    return at;
+}
+
+/* BARs answer where they say, if the command register lets them. */
+static void update_bars(struct pci_function *function) {
+    uint16_t command = pci_get16(function, PCI_COMMAND);
+    for (unsigned i = 0; i < PCI_BARS; i++) {
+        struct pci_bar *bar = &function->bar[i];
+        bool on = command & (bar->io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY);
+        bar->range.base = get32(function, PCI_BAR0 + 4 * i) & ~(bar->bytes - 1);
+        bar->range.length = on && bar->range.base ? bar->bytes : 0;
+    }
+}
+
+void pci_add(struct pci_function *function, unsigned slot) {
+    pci.slot[slot] = function;
+    for (unsigned i = 0; i < PCI_BARS; i++) {
+        struct pci_bar *bar = &function->bar[i];
+        if (!bar->bytes)
+            continue;
+        uint32_t at;
+        if (bar->io) {
+            at = (pci.next_io + bar->bytes - 1) & ~(bar->bytes - 1);
+            pci.next_io = at + bar->bytes;
+            bus_add_ports(&bar->range);
+        } else {
+            uint32_t step = bar->bytes < PAGE_BYTES ? PAGE_BYTES : bar->bytes;
+            at = (uint32_t)((pci.next_memory + step - 1) & ~(uint64_t)(step - 1));
+            pci.next_memory = (uint64_t)at + step;
+            bus_add_memory(&bar->range);
+        }
+        pci_set32(function, PCI_BAR0 + 4 * i, at | (bar->io ? PCI_BAR_IO : 0));
+    }
+    function->config[PCI_COMMAND] |= PCI_COMMAND_IO | PCI_COMMAND_MEMORY;
+    update_bars(function);
+}
+
+/* --- Access --- */
+
+static struct pci_function *function_at(unsigned bus, unsigned device_function) {
+    return bus == 0 && device_function % 8 == 0 ? pci.slot[device_function / 8] : NULL;
+}
+
+static uint64_t config_read(unsigned bus, unsigned device_function, unsigned offset,
+                            unsigned bytes) {
+    const struct pci_function *function = function_at(bus, device_function);
+    uint64_t value = ~0ull;
+    if (!function)
+        return value;
+    value = 0; /* the extended part is empty */
+    for (unsigned i = 0; i < bytes && offset + i < sizeof(function->config); i++)
+        value |= (uint64_t)function->config[offset + i] << 8 * i;
+    return value;
+}
+
+static void config_write(unsigned bus, unsigned device_function, unsigned offset, unsigned bytes,
+                         uint64_t value) {
+    struct pci_function *function = function_at(bus, device_function);
+    if (!function)
+        return;
+    for (unsigned i = 0; i < bytes && offset + i < sizeof(function->config); i++) {
+        uint8_t mask = function->writable[offset + i], new = (uint8_t)(value >> 8 * i);
+        uint8_t *byte = &function->config[offset + i];
+        *byte = (*byte & (uint8_t)~mask) | (new &mask);
+    }
+    update_bars(function);
+    if (function->changed)
+        function->changed(function, offset, bytes);
+}
+
+static uint64_t port_read(void *unused, uint64_t offset, unsigned bytes) {
+    (void)unused;
+    if (offset < 4)
+        return bytes == 4 && offset == 0 ? pci.address : ~0ull;
+    if (!(pci.address & ADDRESS_ENABLE))
+        return ~0ull;
+    return config_read(pci.address >> 16 & 0xff, pci.address >> 8 & 0xff,
+                       (pci.address & 0xfc) + (unsigned)offset - 4, bytes);
+}
+
+/* Port CF9, the reset register, lies among these and is added later: it wins. */
+static void port_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
+    (void)unused;
+    if (offset == 0 && bytes == 4)
+        pci.address = (uint32_t)value;
+    else if (offset >= 4 && (pci.address & ADDRESS_ENABLE))
+        config_write(pci.address >> 16 & 0xff, pci.address >> 8 & 0xff,
+                     (pci.address & 0xfc) + (unsigned)offset - 4, bytes, value);
+}
+
+static uint64_t ecam_read(void *unused, uint64_t offset, unsigned bytes) {
+    (void)unused;
+    return config_read(offset >> 20 & 0xff, offset >> 12 & 0xff, offset & 0xfff, bytes);
+}
+
+static void ecam_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
+    (void)unused;
+    config_write(offset >> 20 & 0xff, offset >> 12 & 0xff, offset & 0xfff, bytes, value);
+}
+
+void pci_init(void) {
+    memset(&pci, 0, sizeof(pci));
+    pci.next_io = PCI_IO_BASE;
+    pci.next_memory = PCI_MEMORY_BASE;
+    pci.ports = (struct bus_range){
+        .base = PORT_ADDRESS, .length = PORT_BYTES, .read = port_read, .write = port_write};
+    pci.ecam = (struct bus_range){
+        .base = PCI_ECAM_BASE, .length = PCI_ECAM_BYTES, .read = ecam_read, .write = ecam_write};
+    bus_add_ports(&pci.ports);
+    bus_add_memory(&pci.ecam);
+}

@@ -1,0 +1,67 @@
+/* The PCI bus 0 of segment 0: configuration space by ports CF8/CFC and by ECAM. Functions are
+ * single (function 0 alone of each device). Reference: PCI 3.0, PCI Express 3.0, 7.2; MSI-X:
+ * PCI 3.0, 6.8.2.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "mgmt/vmm/bus.h"
+
+#define PCI_DEVICES 32u
+#define PCI_BARS 6u
+#define PCI_ECAM_BASE 0xe0000000ull
+#define PCI_ECAM_BYTES 0x10000000ull
+/* What the VMM gives to BARs, and what the DSDT names as the bridge's window. */
+#define PCI_MEMORY_BASE 0xc0000000ull
+#define PCI_MEMORY_END 0xe0000000ull
+#define PCI_IO_BASE 0x1000u
+
+/* Configuration space header. */
+#define PCI_VENDOR 0x00u
+#define PCI_COMMAND 0x04u
+#define PCI_STATUS 0x06u
+#define PCI_REVISION 0x08u
+#define PCI_CLASS 0x09u
+#define PCI_HEADER_TYPE 0x0eu
+#define PCI_BAR0 0x10u
+#define PCI_SUBSYSTEM_VENDOR 0x2cu
+#define PCI_CAPABILITIES 0x34u
+#define PCI_COMMAND_IO 0x1u
+#define PCI_COMMAND_MEMORY 0x2u
+#define PCI_COMMAND_MASTER 0x4u
+#define PCI_STATUS_CAPABILITIES 0x10u
+#define PCI_BAR_IO 0x1u
+
+struct pci_function {
+    uint8_t config[256];
+    uint8_t writable[256]; /* bits that the guest may change */
+    struct pci_bar {
+        uint32_t bytes; /* a power of two; 0: no such BAR */
+        bool io;
+        struct bus_range range;
+    } bar[PCI_BARS];
+    uint8_t capabilities_end; /* where the next capability goes */
+    uint8_t capability_last;
+    /* After the guest has changed bytes that are writable. May be NULL. */
+    void (*changed)(struct pci_function *function, unsigned offset, unsigned bytes);
+    void *device;
+};
+
+void pci_init(void);
+
+void pci_set16(struct pci_function *function, unsigned offset, uint16_t value);
+void pci_set32(struct pci_function *function, unsigned offset, uint32_t value);
+uint16_t pci_get16(const struct pci_function *function, unsigned offset);
+
+/* Identity and class; afterwards BARs and capabilities; then pci_add. class_code: base class,
+ * subclass, interface from the highest byte down. */
+void pci_function_init(struct pci_function *function, uint16_t vendor, uint16_t device,
+                       uint32_t class_code, uint8_t revision);
+void pci_add_bar(struct pci_function *function, unsigned index, bool io, uint32_t bytes,
+                 const struct bus_range *handlers);
+/* Room for a capability of `bytes` (the two first of which are filled in): its offset. */
+unsigned pci_add_capability(struct pci_function *function, uint8_t id, unsigned bytes);
+/* Puts it into a slot and gives its BARs addresses. */
+void pci_add(struct pci_function *function, unsigned slot);

@@ -1,0 +1,107 @@
+#include "mgmt/vmm/rtc.h"
+
+#include "guestlib/tsc.h"
+
+enum {
+    SECONDS = 0x00,
+    MINUTES = 0x02,
+    HOURS = 0x04,
+    WEEKDAY = 0x06,
+    DAY = 0x07,
+    MONTH = 0x08,
+    YEAR = 0x09,
+    STATUS_A = 0x0a,
+    STATUS_B = 0x0b,
+    STATUS_C = 0x0c,
+    STATUS_D = 0x0d,
+    CENTURY = 0x32,
+};
+#define A_RATE 0x26u /* 32,768 Hz, no update in progress */
+#define B_24_HOURS 0x02u
+#define B_BINARY 0x04u
+#define B_WRITABLE 0x87u
+#define D_VALID 0x80u
+
+struct date {
+    unsigned second, minute, hour, weekday, day, month, year;
+};
+
+/* Howard Hinnant's days-to-civil, with years that begin in March. */
+static struct date date_of(uint64_t ns) {
+    uint64_t seconds = ns / NS_PER_S, days = seconds / 86400;
+    unsigned second = (unsigned)(seconds % 86400);
+    uint64_t z = days + 719468, era = z / 146097;
+    unsigned doe = (unsigned)(z % 146097);
+    unsigned yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+    unsigned doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    unsigned mp = (5 * doy + 2) / 153;
+    unsigned month = mp < 10 ? mp + 3 : mp - 9;
+    return (struct date){
+        .second = second % 60,
+        .minute = second / 60 % 60,
+        .hour = second / 3600,
+        .weekday = (unsigned)((days + 4) % 7) + 1,
+        .day = doy - (153 * mp + 2) / 5 + 1,
+        .month = month,
+        .year = (unsigned)(era * 400) + yoe + (month <= 2),
+    };
+}
+
+void rtc_init(struct rtc *rtc, uint64_t (*wall_ns)(void)) {
+    *rtc = (struct rtc){.wall_ns = wall_ns};
+    rtc->cmos[STATUS_B] = B_24_HOURS;
+}
+
+static uint8_t shown(const struct rtc *rtc, unsigned value) {
+    if (rtc->cmos[STATUS_B] & B_BINARY)
+        return (uint8_t)value;
+    return (uint8_t)(value / 10 << 4 | value % 10);
+}
+
+static uint8_t hour(const struct rtc *rtc, unsigned value) {
+    if (rtc->cmos[STATUS_B] & B_24_HOURS)
+        return shown(rtc, value);
+    uint8_t afternoon = value >= 12 ? 0x80 : 0;
+    return shown(rtc, value % 12 ? value % 12 : 12) | afternoon;
+}
+
+uint8_t rtc_read(struct rtc *rtc, unsigned which) {
+    if (which == 0)
+        return 0xff; /* the index cannot be read */
+    struct date now = date_of(rtc->wall_ns());
+    switch (rtc->index) {
+    case SECONDS:
+        return shown(rtc, now.second);
+    case MINUTES:
+        return shown(rtc, now.minute);
+    case HOURS:
+        return hour(rtc, now.hour);
+    case WEEKDAY:
+        return shown(rtc, now.weekday);
+    case DAY:
+        return shown(rtc, now.day);
+    case MONTH:
+        return shown(rtc, now.month);
+    case YEAR:
+        return shown(rtc, now.year % 100);
+    case CENTURY:
+        return shown(rtc, now.year / 100);
+    case STATUS_A:
+        return A_RATE;
+    case STATUS_C:
+        return 0;
+    case STATUS_D:
+        return D_VALID;
+    default:
+        return rtc->cmos[rtc->index];
+    }
+}
+
+void rtc_write(struct rtc *rtc, unsigned which, uint8_t value) {
+    if (which == 0)
+        rtc->index = value % RTC_CMOS_BYTES;
+    else if (rtc->index == STATUS_B)
+        rtc->cmos[STATUS_B] = value & B_WRITABLE;
+    else if (rtc->index > STATUS_D)
+        rtc->cmos[rtc->index] = value;
+}

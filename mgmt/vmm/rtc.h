@@ -1,0 +1,18 @@
+/* MC146818 real-time clock and its CMOS memory: the host's time of day, to the second; no alarms
+ * and no periodic interrupt. Writes to the time are ignored: the host's clock is the clock. */
+#pragma once
+
+#include <stdint.h>
+
+#define RTC_CMOS_BYTES 128u
+
+struct rtc {
+    uint8_t index;
+    uint8_t cmos[RTC_CMOS_BYTES];
+    uint64_t (*wall_ns)(void); /* since 1970-01-01 UTC */
+};
+
+void rtc_init(struct rtc *rtc, uint64_t (*wall_ns)(void));
+/* which: 0 index (port 0x70), 1 data (0x71). */
+uint8_t rtc_read(struct rtc *rtc, unsigned which);
+void rtc_write(struct rtc *rtc, unsigned which, uint8_t value);

@@ -1,0 +1,160 @@
+#include "mgmt/vmm/uart.h"
+
+/* Registers (table III): with LCR_DLAB set, 0 and 1 are the divisor. */
+enum { DATA = 0, IER = 1, IIR_FCR = 2, LCR = 3, MCR = 4, LSR = 5, MSR = 6, SCR = 7 };
+#define IER_RECEIVED 0x01u
+#define IER_TRANSMITTER 0x02u
+#define IIR_NONE 0x01u
+#define IIR_TRANSMITTER 0x02u
+#define IIR_RECEIVED 0x04u
+#define IIR_FIFOS 0xc0u
+#define FCR_ENABLE 0x01u
+#define FCR_CLEAR_RECEIVER 0x02u
+#define LCR_DLAB 0x80u
+#define MCR_DTR 0x01u
+#define MCR_RTS 0x02u
+#define MCR_OUT1 0x04u
+#define MCR_OUT2 0x08u
+#define MCR_LOOP 0x10u
+#define LSR_DATA 0x01u
+#define LSR_EMPTY 0x60u /* THR and transmitter */
+#define MSR_CTS 0x10u
+#define MSR_DSR 0x20u
+#define MSR_RI 0x40u
+#define MSR_DCD 0x80u
+
+static uint8_t interrupt_cause(const struct uart *uart) {
+    if ((uart->ier & IER_RECEIVED) && uart->input_count > 0)
+        return IIR_RECEIVED;
+    if ((uart->ier & IER_TRANSMITTER) && uart->transmitter_interrupt)
+        return IIR_TRANSMITTER;
+    return IIR_NONE;
+}
+
+static void update_irq(struct uart *uart) {
+    uart->set_irq(interrupt_cause(uart) != IIR_NONE && (uart->mcr & MCR_OUT2));
+}
+
+void uart_flush(struct uart *uart) {
+    unsigned count = uart->output_count;
+    uart->output_count = 0;
+    uart->show(uart->output, count);
+}
+
+static void flush(void *uart) {
+    uart_flush(uart);
+}
+
+void uart_init(struct uart *uart, void (*set_irq)(bool level),
+               void (*show)(const char *text, size_t bytes)) {
+    *uart = (struct uart){.set_irq = set_irq, .show = show, .divisor = 1};
+    uart->flush.handler = flush;
+    uart->flush.context = uart;
+}
+
+static void put(struct uart *uart, uint8_t byte) {
+    if (uart->input_count < UART_BUFFER_BYTES)
+        uart->input[(uart->input_first + uart->input_count++) % UART_BUFFER_BYTES] = byte;
+}
+
+void uart_receive(struct uart *uart, const char *text, size_t bytes) {
+    for (size_t i = 0; i < bytes; i++)
+        put(uart, (uint8_t)text[i]);
+    update_irq(uart);
+}
+
+static uint8_t take(struct uart *uart) {
+    if (uart->input_count == 0)
+        return 0;
+    uart->input_count--;
+    return uart->input[uart->input_first++ % UART_BUFFER_BYTES];
+}
+
+/* In loop mode the outputs of MCR appear as the inputs of MSR. */
+static uint8_t modem_status(const struct uart *uart) {
+    if (!(uart->mcr & MCR_LOOP))
+        return MSR_CTS | MSR_DSR | MSR_DCD;
+    return (uint8_t)((uart->mcr & MCR_RTS ? MSR_CTS : 0) | (uart->mcr & MCR_DTR ? MSR_DSR : 0) |
+                     (uart->mcr & MCR_OUT1 ? MSR_RI : 0) | (uart->mcr & MCR_OUT2 ? MSR_DCD : 0));
+}
+
+uint8_t uart_read(struct uart *uart, unsigned reg) {
+    uint8_t value = 0;
+    switch (reg) {
+    case DATA:
+        if (uart->lcr & LCR_DLAB)
+            return (uint8_t)uart->divisor;
+        value = take(uart);
+        break;
+    case IER:
+        return uart->lcr & LCR_DLAB ? (uint8_t)(uart->divisor >> 8) : uart->ier;
+    case IIR_FCR:
+        value = interrupt_cause(uart);
+        if (value == IIR_TRANSMITTER)
+            uart->transmitter_interrupt = false;
+        value |= uart->fifo ? IIR_FIFOS : 0;
+        break;
+    case LCR:
+        return uart->lcr;
+    case MCR:
+        return uart->mcr;
+    case LSR:
+        return LSR_EMPTY | (uart->input_count > 0 ? LSR_DATA : 0);
+    case MSR:
+        return modem_status(uart);
+    default:
+        return uart->scr;
+    }
+    update_irq(uart);
+    return value;
+}
+
+static void transmit(struct uart *uart, uint8_t byte) {
+    uart->transmitter_interrupt = true; /* it is empty again at once */
+    if (uart->mcr & MCR_LOOP) {
+        put(uart, byte);
+        return;
+    }
+    uart->output[uart->output_count++] = (char)byte;
+    if (uart->output_count == UART_BUFFER_BYTES)
+        uart_flush(uart);
+    else
+        loop_post(&uart->flush);
+}
+
+void uart_write(struct uart *uart, unsigned reg, uint8_t value) {
+    switch (reg) {
+    case DATA:
+        if (uart->lcr & LCR_DLAB)
+            uart->divisor = (uint16_t)((uart->divisor & 0xff00) | value);
+        else
+            transmit(uart, value);
+        break;
+    case IER:
+        if (uart->lcr & LCR_DLAB) {
+            uart->divisor = (uint16_t)((uart->divisor & 0x00ff) | value << 8);
+            break;
+        }
+        if (value & ~uart->ier & IER_TRANSMITTER)
+            uart->transmitter_interrupt = true;
+        uart->ier = value & 0x0f;
+        break;
+    case IIR_FCR:
+        uart->fifo = value & FCR_ENABLE;
+        if (value & FCR_CLEAR_RECEIVER)
+            uart->input_count = 0;
+        break;
+    case LCR:
+        uart->lcr = value;
+        break;
+    case MCR:
+        uart->mcr = value & 0x1f;
+        break;
+    case SCR:
+        uart->scr = value;
+        break;
+    default: /* LSR and MSR are read-only */
+        break;
+    }
+    update_irq(uart);
+}

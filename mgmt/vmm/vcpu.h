@@ -1,0 +1,83 @@
+/* One vCPU as the VMM sees it: the state page it shares with hv, which of the page's groups are
+ * fresh, and its local APIC. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "abi/cap.h"
+#include "abi/vcpu.h"
+#include "mgmt/vmm/lapic.h"
+#include "mgmt/vmm/ram.h"
+
+/* Exceptions: SDM 3A, table 6-1. */
+#define EXCEPTION_DB 1u
+#define EXCEPTION_UD 6u
+#define EXCEPTION_GP 13u
+#define EXCEPTION_PF 14u
+
+#define RFLAGS_CF 0x001u
+#define RFLAGS_PF 0x004u
+#define RFLAGS_AF 0x010u
+#define RFLAGS_ZF 0x040u
+#define RFLAGS_SF 0x080u
+#define RFLAGS_TF 0x100u
+#define RFLAGS_IF 0x200u
+#define RFLAGS_DF 0x400u
+#define RFLAGS_OF 0x800u
+#define RFLAGS_VM 0x20000u
+#define CR0_PE 0x1u
+#define CR0_PG 0x80000000u
+#define CR4_PSE 0x10u
+#define CR4_PAE 0x20u
+#define CR4_LA57 0x1000u
+#define EFER_SCE 0x1u
+#define EFER_LME 0x100u
+#define EFER_LMA 0x400u
+#define EFER_NXE 0x800u
+#define EFER_FFXSR 0x4000u
+
+/* In the order of bh_vcpu_state.general. */
+enum general_register { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI };
+
+struct vcpu {
+    uint32_t number;
+    bh_slot slot;
+    struct bh_vcpu_state *state;
+    uint32_t fresh;    /* groups of the page that hold what the processor holds */
+    uint32_t modified; /* groups that the next entry has to load */
+    bool halted;       /* HLT: until an interrupt comes */
+    bool waiting;      /* after INIT: until a startup message comes */
+    struct lapic lapic;
+    struct gpa clock; /* its pvclock structure; see clock.h */
+    bool clock_on;
+};
+
+/* hv's two calls; a seam, so that the native tests need no hypervisor. */
+enum bh_exit vcpu_backend_run(struct vcpu *vcpu, uint32_t groups, uint64_t deadline_tsc,
+                              uint64_t event_mask);
+void vcpu_backend_sync(struct vcpu *vcpu, uint32_t groups);
+
+/* As after INIT, but for the TSC. */
+void vcpu_reset(struct vcpu *vcpu);
+
+/* Runs the guest until something is to be done. */
+enum bh_exit vcpu_run(struct vcpu *vcpu, uint64_t deadline_tsc, uint64_t event_mask);
+
+/* The state page with these groups fresh. */
+struct bh_vcpu_state *vcpu_look(struct vcpu *vcpu, uint32_t groups);
+/* The same, to be changed: they will be loaded at the next entry. */
+struct bh_vcpu_state *vcpu_change(struct vcpu *vcpu, uint32_t groups);
+
+/* The instruction of this exit is done; `bytes` long, or 0 if hv knows where the next one begins.
+ */
+void vcpu_skip(struct vcpu *vcpu, unsigned bytes);
+
+/* Instead of what the exit was for. An event that is not delivered yet stays: then the instruction
+ * comes again afterwards. */
+void vcpu_raise(struct vcpu *vcpu, unsigned vector);
+void vcpu_raise_error(struct vcpu *vcpu, unsigned vector, uint32_t error_code);
+
+unsigned vcpu_privilege(struct vcpu *vcpu); /* 0..3 */
+/* Bytes of the code segment's addresses and operands: 2, 4, 8. */
+unsigned vcpu_code_bytes(struct vcpu *vcpu);
