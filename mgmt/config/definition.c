@@ -21,6 +21,7 @@ enum element {
     OS,
     OS_TYPE,
     KERNEL,
+    INITRD,
     CMDLINE,
     CPUTUNE,
     SHARES,
@@ -73,6 +74,7 @@ static const struct rule rules[ELEMENTS] = {
     [OS] = {"os", DOMAIN_, NEEDED, {0}},
     [OS_TYPE] = {"type", OS, NEEDED | TEXT, {"arch"}},
     [KERNEL] = {"kernel", OS, NEEDED | TEXT, {0}},
+    [INITRD] = {"initrd", OS, TEXT, {0}},
     [CMDLINE] = {"cmdline", OS, TEXT, {0}},
     [CPUTUNE] = {"cputune", DOMAIN_, 0, {0}},
     [SHARES] = {"shares", CPUTUNE, TEXT, {0}},
@@ -419,11 +421,13 @@ static void fill_text(struct parse *p, enum element e, const char *text) {
         break;
     case VCPU:
         if (strcmp(text, "1") != 0)
-            fail_value(p, e, text, "a PV guest has 1");
+            fail_value(p, e, text, "a guest has 1");
         break;
     case OS_TYPE:
-        if (strcmp(text, "pv") != 0)
-            fail_value(p, e, text, "only pv is supported");
+        if (strcmp(text, "hvm") == 0)
+            out->guest_type = BH_GUEST_HVM;
+        else if (strcmp(text, "pv") != 0)
+            fail_value(p, e, text, "use pv or hvm");
         break;
     case KERNEL:
         out->kernel_line = p->line[p->depth];
@@ -432,6 +436,13 @@ static void fill_text(struct parse *p, enum element e, const char *text) {
                        "name a file of the boot archive, without '..' or a leading '/'");
         else
             copy_text(p, e, out->kernel, sizeof(out->kernel), text);
+        break;
+    case INITRD:
+        if (!value_is_path(text))
+            fail_value(p, e, text,
+                       "name a file of the boot archive, without '..' or a leading '/'");
+        else
+            copy_text(p, e, out->initrd, sizeof(out->initrd), text);
         break;
     case CMDLINE:
         if (!value_is_plain(text))
@@ -475,6 +486,8 @@ static void check_end(struct parse *p, enum element e) {
         fail(p, p->line[p->depth],
              "<disk>: a file of the boot archive cannot be written; add <readonly/>, or "
              "<transient/> to lose what is written");
+    if (e == DOMAIN_ && p->out->guest_type == BH_GUEST_PV && p->out->initrd[0])
+        fail(p, p->line[p->depth], "<initrd>: a PV guest has none; remove it");
     if (e == CPUTUNE && p->out->quota_us > p->out->period_us)
         fail(
             p, p->line[p->depth],
@@ -612,6 +625,7 @@ bool definition_parse(const char *file, const char *xml, size_t bytes, struct bh
     *out = (struct bh_definition){
         .version = BH_DEFINITION_VERSION,
         .flags = BH_DEFINITION_AUTOSTART | BH_DEFINITION_CRASH_REPORT,
+        .vcpus = 1,
         .weight = 1024,
         .period_us = PERIOD_US_DEFAULT,
         .on_reboot = BH_ACTION_RESTART,

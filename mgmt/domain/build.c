@@ -16,7 +16,7 @@
 #define GUEST_VA_SHARED 0x7f0000000000ull
 
 /* The guest's CapTable. It holds no capability of type CapTable, so the guest can change nothing in
- * it. */
+ * it. An HVM guest's follow (hvm.h). */
 #define GUEST_SLOTS 64u
 #define GUEST_SLOT_SIGNAL 1u /* one for each device */
 #define GUEST_SLOT_VIEW 32u  /* its mapped Regions */
@@ -45,32 +45,42 @@ static bh_ref guest(const struct domain *d, uint32_t index) {
     return BH_REF(domain_slot(d, DOMAIN_SLOT_TABLE), index);
 }
 
+static bool is_hvm(const struct domain *d) {
+    return d->definition.guest_type == BH_GUEST_HVM;
+}
+
+/* Private RAM: of an HVM guest's VMM, its own. */
 static uint64_t ram_pages(const struct domain *d) {
+    if (is_hvm(d))
+        return hvm_vmm_pages(&d->image);
     return (d->definition.memory_bytes + BH_PAGE_BYTES - 1) / BH_PAGE_BYTES;
+}
+
+static uint64_t table_slots(const struct domain *d) {
+    return GUEST_SLOTS + (is_hvm(d) ? HVM_SLOTS : 0);
 }
 
 /* --- Memory ------------------------------------------------------------------------------------
  */
 
-/* RAM in falling powers of two: each chunk's place in RAM is then a multiple of its size, and large
+/* In falling powers of two: each chunk's place in RAM is then a multiple of its size, and large
  * pages fit. Fragmentation may make them smaller; the last one of all rounds up. */
-static enum bh_status allocate_ram(struct domain *d) {
-    uint64_t left = ram_pages(d);
+static enum bh_status allocate_pages(uint64_t left, chunk *chunks, uint32_t *count) {
     unsigned order = 63u - (unsigned)__builtin_clzll(left);
     while (left > 0) {
-        if (d->ram_chunks == DOMAIN_CHUNKS_MAX)
+        if (*count == DOMAIN_CHUNKS_MAX)
             return BH_NO_MEMORY;
         unsigned fits = 63u - (unsigned)__builtin_clzll(left);
         if (order > fits)
             order = fits;
-        if (d->ram_chunks == DOMAIN_CHUNKS_MAX - 1)
+        if (*count == DOMAIN_CHUNKS_MAX - 1)
             order = memory_order_for(left);
-        while (memory_alloc(BH_KIND_FRAME, order, &d->ram[d->ram_chunks])) {
-            if (order == 0 || d->ram_chunks == DOMAIN_CHUNKS_MAX - 1)
+        while (memory_alloc(BH_KIND_FRAME, order, &chunks[*count])) {
+            if (order == 0 || *count == DOMAIN_CHUNKS_MAX - 1)
                 return BH_NO_MEMORY;
             order--;
         }
-        d->ram_chunks++;
+        ++*count;
         left = left > 1ull << order ? left - (1ull << order) : 0;
     }
     return BH_OK;
@@ -86,15 +96,16 @@ static uint64_t pool_pages(const struct domain *d) {
             small += memory_pages(d->ram[i]);
     uint64_t ram = 1 + (ram_pages(d) >> 27) + 1 + (ram_pages(d) >> 18) + 1 + small / 512 + 2;
     uint64_t shared = 2 + d->shared.pages / 512 + 2;
-    return 1 + ram + shared;
+    return 1 + ram + shared + (is_hvm(d) ? hvm_pool_pages(&d->hvm) : 0);
 }
 
 static uint64_t object_pages(const struct domain *d) {
     const struct bh_bootinfo *info = host_info();
     /* A CapTable has a header as large as a slot; objects begin on cache lines. */
-    uint64_t bytes = (GUEST_SLOTS + 1) * (uint64_t)info->slot_bytes + info->space_bytes +
+    uint64_t bytes = (table_slots(d) + 1) * info->slot_bytes + info->space_bytes +
                      info->event_bytes + info->context_bytes + 4 * 64;
-    return (bytes + BH_PAGE_BYTES - 1) / BH_PAGE_BYTES + pool_pages(d);
+    uint64_t hvm = is_hvm(d) ? hvm_object_pages(&d->hvm) : 0;
+    return (bytes + BH_PAGE_BYTES - 1) / BH_PAGE_BYTES + pool_pages(d) + hvm;
 }
 
 static void free_all(struct domain *d) {
@@ -104,14 +115,26 @@ static void free_all(struct domain *d) {
         memory_free(d->shared_chunk);
     while (d->ram_chunks > 0)
         memory_free(d->ram[--d->ram_chunks]);
-    d->objects = d->shared_chunk = 0;
+    while (d->hvm.ram_chunks > 0)
+        memory_free(d->hvm.ram[--d->hvm.ram_chunks]);
+    if (d->hvm.states)
+        memory_free(d->hvm.states);
+    d->objects = d->shared_chunk = d->hvm.states = 0;
     d->built = false;
 }
 
 enum bh_status domain_allocate(struct domain *d) {
     d->objects = d->shared_chunk = 0;
     d->ram_chunks = d->clean = 0;
-    enum bh_status status = allocate_ram(d);
+    d->hvm.ram_chunks = d->hvm.states = 0;
+    enum bh_status status = allocate_pages(ram_pages(d), d->ram, &d->ram_chunks);
+    if (!status && is_hvm(d)) {
+        d->hvm.vcpus = d->definition.vcpus;
+        status = allocate_pages((d->definition.memory_bytes + BH_PAGE_BYTES - 1) / BH_PAGE_BYTES,
+                                d->hvm.ram, &d->hvm.ram_chunks);
+    }
+    if (!status && is_hvm(d))
+        status = memory_alloc(BH_KIND_SHARED, memory_order_for(d->hvm.vcpus), &d->hvm.states);
     if (!status)
         status = memory_alloc(BH_KIND_FRAME, memory_order_for(d->shared.pages), &d->shared_chunk);
     if (!status)
@@ -119,6 +142,18 @@ enum bh_status domain_allocate(struct domain *d) {
     if (status)
         free_all(d);
     return status;
+}
+
+chunk domain_dirty_chunk(const struct domain *d) {
+    uint32_t next = d->clean;
+    if (next == 0)
+        return d->shared_chunk;
+    if (next <= d->ram_chunks)
+        return d->ram[next - 1];
+    next -= d->ram_chunks + 1;
+    if (next < d->hvm.ram_chunks)
+        return d->hvm.ram[next];
+    return next == d->hvm.ram_chunks ? d->hvm.states : 0;
 }
 
 /* --- Building ----------------------------------------------------------------------------------
@@ -130,7 +165,7 @@ static enum bh_status make_objects(const struct domain *d) {
         enum bh_type type;
         uint64_t size;
     } objects[] = {
-        {DOMAIN_SLOT_TABLE, BH_TYPE_CAPTABLE, GUEST_SLOTS},
+        {DOMAIN_SLOT_TABLE, BH_TYPE_CAPTABLE, table_slots(d)},
         {DOMAIN_SLOT_EVENT, BH_TYPE_EVENT, 64},
         {DOMAIN_SLOT_CONTEXT, BH_TYPE_CONTEXT, 0},
         {DOMAIN_SLOT_SPACE, BH_TYPE_SPACE, pool_pages(d)},
@@ -396,6 +431,8 @@ enum bh_status domain_build(struct domain *d) {
         status = schedule(d);
     if (!status)
         fill_info(d);
+    if (!status && is_hvm(d))
+        status = hvm_build(d);
     return status;
 }
 
@@ -423,6 +460,10 @@ void domain_revoke(struct domain *d) {
     memory_revoke(d->shared_chunk);
     for (uint32_t i = 0; i < d->ram_chunks; i++)
         memory_revoke(d->ram[i]);
+    for (uint32_t i = 0; i < d->hvm.ram_chunks; i++)
+        memory_revoke(d->hvm.ram[i]);
+    if (d->hvm.states)
+        memory_revoke(d->hvm.states);
     d->built = false;
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "abi/control.h"
 #include "guestlib/archive.h"
 #include "guestlib/tsc.h"
 #include "mgmt/host.h"
@@ -203,9 +204,10 @@ static void end_life(struct domain *d, bool start_again) {
 /* Cleans some of the domain's memory. True when all of it is clean. */
 static bool clean_some(struct domain *d) {
     for (unsigned step = 0; step < SCRUB_STEPS_PER_TURN; step++) {
-        if (d->clean > d->ram_chunks)
+        chunk dirty = domain_dirty_chunk(d);
+        if (!dirty)
             return true;
-        if (memory_scrub_step(d->clean == 0 ? d->shared_chunk : d->ram[d->clean - 1]) == BH_OK)
+        if (memory_scrub_step(dirty) == BH_OK)
             d->clean++;
     }
     return false;
@@ -314,6 +316,11 @@ static void on_ready(void *context) {
 static void on_ended(void *context, uint64_t status) {
     struct domain *d = context;
     guest_console_service(&d->console);
+    if (status & BH_CONTROL_EXIT_REBOOT) {
+        snprintf(d->last_words, sizeof(d->last_words), "reboot");
+        follow_policy(d, (enum bh_action)d->definition.on_reboot);
+        return;
+    }
     snprintf(d->last_words, sizeof(d->last_words), "exit status %u", (unsigned)status);
     follow_policy(d, (enum bh_action)(status ? d->definition.on_crash : d->definition.on_poweroff));
 }
@@ -343,7 +350,13 @@ static void on_net_bit(void *context) {
 
 static bool attach_block(struct domain *d, uint32_t index, struct bh_device_info *info,
                          struct domain_error *error) {
-    const struct bh_definition_disk *disk = &d->definition.disk[d->shared.device[index].index];
+    struct bh_definition_disk of_hvm;
+    uint32_t number = d->shared.device[index].index;
+    const struct bh_definition_disk *disk = &d->definition.disk[number];
+    if (number >= d->definition.disks) {
+        hvm_file_disk(&d->definition, number - d->definition.disks, &of_hvm);
+        disk = &of_hvm;
+    }
     struct channel channel = domain_channel(d, index);
     struct block_settings settings = {
         .read_only = disk->flags & BH_DISK_READ_ONLY,
@@ -431,7 +444,7 @@ static void finish_start(struct domain *d) {
     if (good) {
         loop_on_event(domain_bit(d, DOMAIN_BIT_FAULT), on_fault, d);
         loop_on_event(domain_bit(d, DOMAIN_BIT_CONSOLE), on_console_bit, d);
-        if (d->definition.disks)
+        if (d->definition.disks + hvm_files(&d->definition))
             loop_on_event(domain_bit(d, DOMAIN_BIT_BLOCK), on_block_bit, d);
         if (d->definition.nets)
             loop_on_event(domain_bit(d, DOMAIN_BIT_NET), on_net_bit, d);
@@ -461,21 +474,53 @@ static void start_clean(void *context) {
         loop_post(&d->work);
 }
 
+static const uint8_t *find_file(const struct domain *d, const char *element, const char *name,
+                                size_t *bytes, struct domain_error *error) {
+    const uint8_t *file = archive_find(domains.archive, domains.archive_bytes, name, bytes);
+    if (!file)
+        refuse(error,
+               "%s:%u: <%s>: %s: no such file in the boot archive; put it beside the definition",
+               d->file, d->definition.kernel_line, element, name);
+    return file;
+}
+
+/* An HVM guest's program is its VMM; what it loads only has to be there. */
+static bool find_hvm_files(struct domain *d, struct domain_error *error) {
+    const struct bh_definition *definition = &d->definition;
+    size_t bytes;
+    if (host_info()->vcpu_bytes == 0)
+        return refuse(error,
+                      "%s: guest %s is HVM: this processor has no guest mode (AMD SVM with nested "
+                      "paging), or the firmware has switched it off",
+                      d->file, definition->name);
+    if (!find_file(d, "kernel", definition->kernel, &bytes, error))
+        return false;
+    d->hvm.kernel_bytes = bytes;
+    d->hvm.initrd_bytes = 0;
+    if (!definition->initrd[0])
+        return true;
+    if (!find_file(d, "initrd", definition->initrd, &bytes, error))
+        return false;
+    d->hvm.initrd_bytes = bytes;
+    return true;
+}
+
 static bool find_kernel(struct domain *d, struct domain_error *error) {
     const struct bh_definition *definition = &d->definition;
+    bool hvm = definition->guest_type == BH_GUEST_HVM;
+    const char *program = hvm ? HVM_PROGRAM : definition->kernel;
     size_t bytes = 0;
-    d->kernel = archive_find(domains.archive, domains.archive_bytes, definition->kernel, &bytes);
+    if (hvm && !find_hvm_files(d, error))
+        return false;
+    d->kernel = find_file(d, "kernel", program, &bytes, error);
     if (!d->kernel)
-        return refuse(error,
-                      "%s:%u: <kernel>: %s: no such file in the boot archive; put it beside the "
-                      "definition",
-                      d->file, definition->kernel_line, definition->kernel);
+        return false;
     const char *wrong = image_check(d->kernel, bytes, &d->image);
     if (wrong)
         return refuse(error, "%s:%u: <kernel>: %s: %s; link it as docs/guest-howto.md says",
-                      d->file, definition->kernel_line, definition->kernel, wrong);
+                      d->file, definition->kernel_line, program, wrong);
     char needs[24], has[24];
-    if (d->image.stack_end * BH_PAGE_BYTES > definition->memory_bytes)
+    if (!hvm && d->image.stack_end * BH_PAGE_BYTES > definition->memory_bytes)
         return refuse(error, "%s:%u: memory %s: %s alone needs %s; raise <memory>", d->file,
                       definition->memory_line, text_size(has, definition->memory_bytes),
                       definition->kernel, text_size(needs, d->image.stack_end * BH_PAGE_BYTES));

@@ -15,6 +15,7 @@
 #include "mgmt/config/definition.h"
 #include "mgmt/console/guest_console.h"
 #include "mgmt/domain/control.h"
+#include "mgmt/domain/hvm.h"
 #include "mgmt/domain/image.h"
 #include "mgmt/domain/memory.h"
 #include "mgmt/domain/shared.h"
@@ -56,7 +57,8 @@ struct domain {
     chunk shared_chunk;
     chunk ram[DOMAIN_CHUNKS_MAX];
     uint32_t ram_chunks;
-    uint32_t clean; /* how many of shared_chunk, ram[0], ram[1] .. are clean */
+    uint32_t clean; /* how many of shared_chunk, ram[0], ram[1] .. are clean; then hvm's */
+    struct hvm hvm; /* an HVM guest's part; all of the above is its VMM's */
     struct domain_device device[BH_DOMAIN_DEVICES_MAX];
     struct control control;
     struct loop_work work;    /* cleaning */
@@ -137,6 +139,8 @@ enum bh_status domain_allocate(struct domain *d);
  * to it, then seals. On failure domain_release takes all back. */
 enum bh_status domain_build(struct domain *d);
 struct bh_domain_info *domain_info_page(const struct domain *d);
+/* The next chunk that is not clean; 0: all are. */
+chunk domain_dirty_chunk(const struct domain *d);
 /* Gives up every right with which the guest's memory or registers could be read, and lets it run.
  */
 enum bh_status domain_seal(struct domain *d);

@@ -1,6 +1,7 @@
 #include "mgmt/domain/shared.h"
 
 #include "abi/queue.h"
+#include "mgmt/domain/hvm.h"
 
 /* Enough for the front ends of guestlib to keep their devices busy; the sum of webd's (a disk and
  * an interface) stays below 1 MiB, one block of memory. */
@@ -37,7 +38,7 @@ void shared_lay_out(const struct bh_definition *definition, struct shared_layout
     *out = (struct shared_layout){0};
     add(out, BH_CLASS_CONTROL, 1);
     add(out, BH_CLASS_CONSOLE, definition->consoles);
-    add(out, BH_CLASS_BLOCK, definition->disks);
+    add(out, BH_CLASS_BLOCK, definition->disks + hvm_files(definition));
     add(out, BH_CLASS_NET, definition->nets);
 
     uint64_t at = BH_PAGE_BYTES; /* after the information page */

@@ -48,7 +48,7 @@ CHANGED = {
     "longname": ("<name>x", "<name>" + "x" * 400, r"2: <name>: "),
     "twice": ("<os>", "<memory>4096</memory>\n<os>", r"4: <memory>: stands twice; remove one"),
     "path": ("hello.bin", "../../hello.bin", r"4: <kernel>: '\.\./\.\./hello.bin' is not valid; "),
-    "hvm": (">pv<", ">hvm<", r"4: <type>: 'hvm' is not valid; only pv is supported"),
+    "xen": (">pv<", ">xen<", r"4: <type>: 'xen' is not valid; use pv or hvm"),
     "gone": ("hello.bin", "gone.bin", r"4: <kernel>: gone.bin: no such file in the boot archive; "),
     "damaged": ("hello.bin", "damaged.bin", r"4: <kernel>: damaged.bin: "),
     "short": ("hello.bin", "short.bin", r"4: <kernel>: short.bin: "),

@@ -50,6 +50,8 @@ def named_files(definition):
     except ElementTree.ParseError:
         return []
     names = [element.text for tag in ("kernel", "initrd") for element in root.iter(tag)]
+    if (root.findtext("./os/type") or "").strip() == "hvm":
+        names.append("vmm.bin")
     volumes = [element.get("volume", "") for element in root.iter("source")]
     names += [volume[len("archive:"):] for volume in volumes if volume.startswith("archive:")]
     return [name.strip() for name in names if name and name.strip()]
@@ -79,7 +81,7 @@ def boot_files(build, guests, extra=None):
     """What goes into the boot archive: mgmt, the files in `guests`, and the built examples that its
     definitions name and `guests` does not bring itself. `extra` overrides and adds."""
     files = {}
-    shipped = examples(build)
+    shipped = {**examples(build), "vmm.bin": os.path.join(build, "mgmt", "vmm", "vmm.bin")}
     if guests:
         for name in check_guests(guests):
             with open(os.path.join(guests, name), "rb") as handle:

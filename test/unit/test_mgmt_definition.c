@@ -106,7 +106,7 @@ static void test_mistakes(void **state) {
     refused(HEAD "<name>b</name></domain>", "guests/a.xml:4: <name>: stands twice; remove one");
     refused(HEAD "hello</domain>", "guests/a.xml:4: <domain>: no text may stand here; remove it");
     refused(HEAD "<vcpu>2</vcpu></domain>",
-            "guests/a.xml:4: <vcpu>: '2' is not valid; a PV guest has 1");
+            "guests/a.xml:4: <vcpu>: '2' is not valid; a guest has 1");
     refused(HEAD "\n<cputune><shares>0</shares></cputune></domain>",
             "guests/a.xml:5: <shares>: '0' is not valid; give a whole number from 1 to 10000");
     refused(HEAD OS "<cputune>\n<quota>200000</quota></cputune></domain>",

@@ -1,0 +1,174 @@
+#include "mgmt/domain/hvm.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "mgmt/domain/domain.h"
+#include "mgmt/host.h"
+#include "mgmt/hv.h"
+
+/* Slots of the VMM's CapTable. */
+enum {
+    SLOT_SPACE = 64,
+    SLOT_VCPU = 65,                                   /* BH_GUEST_VCPUS_MAX */
+    SLOT_STATE = SLOT_VCPU + BH_GUEST_VCPUS_MAX,      /* likewise */
+    SLOT_RAM = SLOT_STATE + BH_GUEST_VCPUS_MAX,       /* HVM_CHUNKS_MAX originals */
+    SLOT_RAM_VMM = SLOT_RAM + HVM_CHUNKS_MAX,         /* a stretch's view in the VMM's Space */
+    SLOT_RAM_GUEST = SLOT_RAM_VMM + BH_GUEST_RAM_MAX, /* and in the guest's */
+    SLOT_END = SLOT_RAM_GUEST + BH_GUEST_RAM_MAX,
+};
+_Static_assert(SLOT_END <= 64 + HVM_SLOTS, "slots");
+_Static_assert(HVM_CHUNKS_MAX + 1 <= BH_GUEST_RAM_MAX,
+               "one chunk may lie on both sides of the hole");
+_Static_assert(HVM_CHUNKS_MAX == DOMAIN_CHUNKS_MAX, "one allocator");
+
+/* The VMM's addresses: guest RAM at a constant distance from its guest-physical address. */
+#define VMM_VA_RAM 0x100000000000ull
+#define VMM_VA_STATES 0x7e0000000000ull
+/* The guest's: below the hole for devices, and above 4 GiB. */
+#define GPA_HOLE 0xc0000000ull
+#define GPA_HIGH 0x100000000ull
+
+#define VMM_HEAP_PAGES 128u
+#define READ_WRITE (BH_REGION_READ | BH_REGION_WRITE)
+#define ALL_ACCESS (READ_WRITE | BH_REGION_EXEC)
+
+uint32_t hvm_files(const struct bh_definition *definition) {
+    if (definition->guest_type != BH_GUEST_HVM)
+        return 0;
+    return definition->initrd[0] ? 2 : 1;
+}
+
+void hvm_file_disk(const struct bh_definition *definition, uint32_t index,
+                   struct bh_definition_disk *disk) {
+    *disk =
+        (struct bh_definition_disk){.flags = BH_DISK_READ_ONLY, .line = definition->kernel_line};
+    snprintf(disk->source, sizeof(disk->source), "archive:%.118s",
+             index == 0 ? definition->kernel : definition->initrd);
+}
+
+uint64_t hvm_vmm_pages(const struct image *image) {
+    return image->stack_end + VMM_HEAP_PAGES;
+}
+
+static uint64_t ram_pages(const struct hvm *hvm) {
+    uint64_t pages = 0;
+    for (uint32_t i = 0; i < hvm->ram_chunks; i++)
+        pages += memory_pages(hvm->ram[i]);
+    return pages;
+}
+
+/* Tables for all of RAM in large pages, and in small ones where chunks are small. */
+static uint64_t ram_table_pages(const struct hvm *hvm) {
+    uint64_t pages = ram_pages(hvm), small = 0;
+    for (uint32_t i = 0; i < hvm->ram_chunks; i++)
+        if (memory_pages(hvm->ram[i]) < 512)
+            small += memory_pages(hvm->ram[i]);
+    return 3 + (pages >> 18) + 2 + small / 512 + 4;
+}
+
+uint64_t hvm_pool_pages(const struct hvm *hvm) {
+    return ram_table_pages(hvm) + 4; /* state pages are far from all else */
+}
+
+static uint64_t guest_pool_pages(const struct hvm *hvm) {
+    return 1 + ram_table_pages(hvm) + 1; /* doorbells */
+}
+
+uint64_t hvm_object_pages(const struct hvm *hvm) {
+    const struct bh_bootinfo *info = host_info();
+    /* Vcpus begin on pages. */
+    uint64_t vcpu = (info->vcpu_bytes + BH_PAGE_BYTES - 1) / BH_PAGE_BYTES + 1;
+    return hvm->vcpus * vcpu + 1 + info->space_bytes / BH_PAGE_BYTES + 1 + guest_pool_pages(hvm);
+}
+
+static bh_ref slot(const struct domain *d, uint32_t index) {
+    return BH_REF(domain_slot(d, DOMAIN_SLOT_TABLE), index);
+}
+
+static bh_ref vmm_space(const struct domain *d) {
+    return OWN(domain_slot(d, DOMAIN_SLOT_SPACE));
+}
+
+/* --- RAM --- */
+
+/* Pages [from, from + pages) of chunk `index`, at gpa, in both Spaces. */
+static enum bh_status map_stretch(const struct domain *d, struct bh_guest_info *info,
+                                  uint32_t index, uint64_t from, uint64_t pages, uint64_t gpa) {
+    uint32_t n = info->ram_ranges++;
+    bh_ref original = slot(d, SLOT_RAM + index);
+    bh_ref vmm = slot(d, SLOT_RAM_VMM + n), guest = slot(d, SLOT_RAM_GUEST + n);
+    info->ram[n] = (struct bh_guest_ram){gpa, pages * BH_PAGE_BYTES, VMM_VA_RAM + gpa};
+    enum bh_status status = hv_copy(original, vmm, READ_WRITE, from, pages);
+    if (!status)
+        status = hv_map(vmm, vmm_space(d), VMM_VA_RAM + gpa, READ_WRITE);
+    if (!status)
+        status = hv_copy(original, guest, ALL_ACCESS, from, pages);
+    return status ? status : hv_map(guest, slot(d, SLOT_SPACE), gpa, ALL_ACCESS);
+}
+
+/* Chunks follow each other; the hole may be in the middle of one. */
+static enum bh_status make_ram(const struct domain *d, struct bh_guest_info *info) {
+    uint64_t gpa = 0;
+    for (uint32_t i = 0; i < d->hvm.ram_chunks; i++) {
+        uint64_t pages = memory_pages(d->hvm.ram[i]), from = 0;
+        enum bh_status status =
+            hv_retype(OWN(d->hvm.ram[i]), BH_TYPE_REGION, pages, slot(d, SLOT_RAM + i), 0);
+        while (!status && from < pages) {
+            if (gpa == GPA_HOLE)
+                gpa = GPA_HIGH;
+            uint64_t piece = pages - from;
+            if (gpa < GPA_HOLE && piece > (GPA_HOLE - gpa) / BH_PAGE_BYTES)
+                piece = (GPA_HOLE - gpa) / BH_PAGE_BYTES;
+            status = map_stretch(d, info, i, from, piece, gpa);
+            from += piece;
+            gpa += piece * BH_PAGE_BYTES;
+        }
+        if (!status)
+            status = hv_narrow(slot(d, SLOT_RAM + i), 0);
+        if (status)
+            return status;
+    }
+    return BH_OK;
+}
+
+/* --- Vcpus --- */
+
+static enum bh_status make_vcpu(const struct domain *d, struct bh_guest_info *info,
+                                uint32_t index) {
+    bh_ref vcpu = slot(d, SLOT_VCPU + index), state = slot(d, SLOT_STATE + index);
+    uint64_t va = VMM_VA_STATES + index * (uint64_t)BH_PAGE_BYTES;
+    info->vcpu[index] = (struct bh_guest_vcpu){.state_va = va, .slot = SLOT_VCPU + index};
+    enum bh_status status = hv_retype(OWN(d->objects), BH_TYPE_VCPU, 0, vcpu, 0);
+    if (!status)
+        status = hv_retype(OWN(d->hvm.states), BH_TYPE_REGION, 1, state, 0);
+    if (!status)
+        status = hv_bind(vcpu, BH_BIND_VCPU_SPACE, slot(d, SLOT_SPACE));
+    if (!status)
+        status = hv_bind(vcpu, BH_BIND_VCPU_STATE, state);
+    if (!status)
+        status = hv_map(state, vmm_space(d), va, READ_WRITE);
+    return status ? status : hv_narrow(vcpu, BH_VCPU_RUN);
+}
+
+enum bh_status hvm_build(struct domain *d) {
+    struct bh_domain_info *domain = domain_info_page(d);
+    struct bh_guest_info *info = (void *)(domain + 1);
+    domain->guest_info_offset = sizeof(*domain);
+    *info = (struct bh_guest_info){
+        .version = BH_GUEST_INFO_VERSION,
+        .vcpus = d->hvm.vcpus,
+        .kernel_disk = d->definition.disks,
+        .initrd_disk = d->definition.initrd[0] ? d->definition.disks + 1 : BH_GUEST_NO_DISK,
+        .guest_disks = d->definition.disks,
+        .kernel_bytes = d->hvm.kernel_bytes,
+        .initrd_bytes = d->hvm.initrd_bytes,
+    };
+    enum bh_status status = hv_retype(OWN(d->objects), BH_TYPE_SPACE, guest_pool_pages(&d->hvm),
+                                      slot(d, SLOT_SPACE), BH_SPACE_GUEST);
+    if (!status)
+        status = make_ram(d, info);
+    for (uint32_t i = 0; i < d->hvm.vcpus && !status; i++)
+        status = make_vcpu(d, info, i);
+    return status ? status : hv_narrow(slot(d, SLOT_SPACE), 0);
+}

@@ -1,0 +1,36 @@
+/* What an HVM guest has beyond the PV guest that its VMM is: RAM of its own, a guest Space, Vcpus
+ * with their state pages, and two files that the VMM reads as disks. All of its capabilities lie in
+ * the VMM's CapTable, behind a PV guest's, where the VMM can change nothing: with the table it all
+ * dies. */
+#pragma once
+
+#include "abi/definition.h"
+#include "mgmt/domain/image.h"
+#include "mgmt/domain/memory.h"
+
+#define HVM_PROGRAM "vmm.bin"
+#define HVM_CHUNKS_MAX 10u
+#define HVM_SLOTS 128u
+
+struct hvm {
+    uint32_t vcpus;
+    chunk ram[HVM_CHUNKS_MAX]; /* the guest's, in the order of its addresses */
+    uint32_t ram_chunks;
+    chunk states; /* 0: none */
+    uint64_t kernel_bytes, initrd_bytes;
+};
+
+/* How many disks carry files: none for a PV guest. The index-th of them. */
+uint32_t hvm_files(const struct bh_definition *definition);
+void hvm_file_disk(const struct bh_definition *definition, uint32_t index,
+                   struct bh_definition_disk *disk);
+
+/* Pages of the VMM's RAM, of page tables its Space needs besides, and of object memory for the
+ * rest. */
+uint64_t hvm_vmm_pages(const struct image *image);
+uint64_t hvm_pool_pages(const struct hvm *hvm);
+uint64_t hvm_object_pages(const struct hvm *hvm);
+
+/* After the VMM itself has been built; its information page gets a bh_guest_info. */
+struct domain;
+enum bh_status hvm_build(struct domain *d);

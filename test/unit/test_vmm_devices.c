@@ -1,0 +1,207 @@
+/* The VMM's timers, clock and serial port, and the bus in front of them. */
+#include <string.h>
+
+#include "fake_loop.h"
+#include "mgmt/vmm/bus.h"
+#include "mgmt/vmm/pit.h"
+#include "mgmt/vmm/rtc.h"
+#include "mgmt/vmm/uart.h"
+#include "unit.h"
+
+/* --- PIT --- */
+
+static unsigned pulses;
+
+static void pulse(void) {
+    pulses++;
+}
+
+static void periodic_interrupt(void **state) {
+    (void)state;
+    struct pit pit;
+    pit_init(&pit, pulse);
+    pulses = 0;
+    pit_write(&pit, 3, 0x34); /* channel 0, both bytes, mode 2 */
+    pit_write(&pit, 0, 11932 & 0xff);
+    assert_int_equal(pulses, 0);
+    pit_write(&pit, 0, 11932 >> 8); /* 100 Hz */
+    fake_loop_advance(1000000000);
+    assert_in_range(pulses, 99, 100);
+    pit_write(&pit, 3, 0x30); /* one shot, and not started yet */
+    pulses = 0;
+    fake_loop_advance(1000000000);
+    assert_int_equal(pulses, 0);
+    pit_write(&pit, 0, 100);
+    pit_write(&pit, 0, 0);
+    fake_loop_advance(1000000000);
+    assert_int_equal(pulses, 1);
+}
+
+static void latched_count(void **state) {
+    (void)state;
+    struct pit pit;
+    pit_init(&pit, pulse);
+    pit_write(&pit, 3, 0x34);
+    pit_write(&pit, 0, 0);
+    pit_write(&pit, 0, 0);      /* 65,536 */
+    fake_loop_advance(1000000); /* 1,193 ticks */
+    pit_write(&pit, 3, 0x00);
+    unsigned count = pit_read(&pit, 0);
+    fake_loop_advance(1000000);
+    count |= (unsigned)pit_read(&pit, 0) << 8;
+    assert_int_equal(count, 65536 - 1193);
+    pit_write(&pit, 3, 0xe2); /* status of channel 0 */
+    assert_int_equal(pit_read(&pit, 0) & 0x3f, 0x34);
+    loop_timer_cancel(&pit.timer);
+}
+
+/* As Linux calibrates its TSC. */
+static void gated_channel(void **state) {
+    (void)state;
+    struct pit pit;
+    pit_init(&pit, pulse);
+    pit_write_control(&pit, 1);
+    pit_write(&pit, 3, 0xb0);
+    pit_write(&pit, 2, 0xff);
+    pit_write(&pit, 2, 0x2e); /* 12,031 ticks: 10.08 ms */
+    fake_loop_advance(10000000);
+    assert_int_equal(pit_read_control(&pit) & 0x21, 0x01);
+    fake_loop_advance(100000);
+    assert_int_equal(pit_read_control(&pit) & 0x21, 0x21);
+}
+
+/* --- RTC --- */
+
+static uint64_t leap_day(void) {
+    return 1709210096ull * 1000000000; /* 2024-02-29 12:34:56 UTC, a Thursday */
+}
+
+static unsigned rtc_at(struct rtc *rtc, uint8_t index) {
+    rtc_write(rtc, 0, index);
+    return rtc_read(rtc, 1);
+}
+
+static void date(void **state) {
+    (void)state;
+    struct rtc rtc;
+    rtc_init(&rtc, leap_day);
+    static const uint8_t expected[][2] = {{0, 0x56}, {2, 0x34}, {4, 0x12},    {6, 5},     {7, 0x29},
+                                          {8, 2},    {9, 0x24}, {0x32, 0x20}, {0xd, 0x80}};
+    for (unsigned i = 0; i < sizeof(expected) / sizeof(expected[0]); i++)
+        assert_int_equal(rtc_at(&rtc, expected[i][0]), expected[i][1]);
+    rtc_write(&rtc, 0, 0xb);
+    rtc_write(&rtc, 1, 0x04); /* binary, 12 hours */
+    assert_int_equal(rtc_at(&rtc, 7), 29);
+    assert_int_equal(rtc_at(&rtc, 4), 12 | 0x80);
+    rtc_write(&rtc, 0, 0xff); /* beyond CMOS: wraps */
+    rtc_write(&rtc, 1, 0x5a);
+    assert_int_equal(rtc_at(&rtc, 0x7f), 0x5a);
+}
+
+/* --- UART --- */
+
+static bool irq;
+static char shown[600];
+static size_t shown_bytes;
+
+static void set_irq(bool level) {
+    irq = level;
+}
+
+static void show(const char *text, size_t bytes) {
+    memcpy(shown + shown_bytes, text, bytes);
+    shown_bytes += bytes;
+}
+
+static void serial_output(void **state) {
+    (void)state;
+    static struct uart uart;
+    uart_init(&uart, set_irq, show);
+    shown_bytes = 0;
+    uart_write(&uart, 3, 0x80); /* the divisor is not output */
+    uart_write(&uart, 0, 1);
+    uart_write(&uart, 3, 0x03);
+    uart_write(&uart, 4, 0x08);
+    uart_write(&uart, 1, 0x02);
+    assert_true(irq); /* the transmitter is empty */
+    assert_int_equal(uart_read(&uart, 2), 0x02);
+    assert_false(irq); /* told */
+    for (unsigned i = 0; i < 300; i++)
+        uart_write(&uart, 0, 'x');
+    assert_true(irq);
+    assert_int_equal(shown_bytes, 256);
+    fake_loop_work();
+    assert_int_equal(shown_bytes, 300);
+    assert_int_equal(uart_read(&uart, 5), 0x60);
+}
+
+static void serial_input(void **state) {
+    (void)state;
+    static struct uart uart;
+    char many[600];
+    memset(many, 'y', sizeof(many));
+    uart_init(&uart, set_irq, show);
+    uart_write(&uart, 4, 0x08);
+    uart_receive(&uart, "a", 1);
+    assert_false(irq); /* not enabled */
+    uart_write(&uart, 1, 0x01);
+    assert_true(irq);
+    assert_int_equal(uart_read(&uart, 2), 0x04);
+    assert_int_equal(uart_read(&uart, 0), 'a');
+    assert_false(irq);
+    uart_receive(&uart, many, sizeof(many)); /* more than there is room for */
+    unsigned got = 0;
+    while (uart_read(&uart, 5) & 1) {
+        assert_int_equal(uart_read(&uart, 0), 'y');
+        got++;
+    }
+    assert_int_equal(got, UART_BUFFER_BYTES);
+}
+
+static void serial_loop(void **state) {
+    (void)state;
+    static struct uart uart;
+    uart_init(&uart, set_irq, show);
+    shown_bytes = 0;
+    uart_write(&uart, 4, 0x1a); /* as Linux looks for it */
+    assert_int_equal(uart_read(&uart, 6) & 0xf0, 0x90);
+    uart_write(&uart, 0, 'z');
+    assert_int_equal(uart_read(&uart, 0), 'z');
+    fake_loop_work();
+    assert_int_equal(shown_bytes, 0);
+}
+
+/* --- Bus --- */
+
+static uint64_t give(void *device, uint64_t offset, unsigned bytes) {
+    (void)bytes;
+    return *(uint64_t *)device + offset;
+}
+
+static void ranges(void **state) {
+    (void)state;
+    static uint64_t low = 0x1100, high = 0x2200;
+    static struct bus_range a = {.base = 0x100, .length = 8, .read = give, .device = &low};
+    static struct bus_range b = {.base = 0x104, .length = 1, .read = give, .device = &high};
+    bus_add_ports(&a);
+    bus_add_ports(&b);
+    assert_int_equal(bus_port_read(0x103, 2), 0x1103);
+    assert_int_equal(bus_port_read(0x104, 2), 0x2200); /* the later one */
+    assert_int_equal(bus_port_read(0x105, 1), 0x05);   /* cut to its width */
+    assert_int_equal(bus_port_read(0x108, 1), 0xff);
+    assert_int_equal(bus_port_read(0xff, 4), 0xffffffff);
+    a.length = 0;
+    assert_int_equal(bus_port_read(0x103, 2), 0xffff);
+    bus_port_write(0x104, 4, 1); /* nobody takes it */
+    assert_true(bus_memory_read(~0ull, 8) == ~0ull);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(periodic_interrupt), cmocka_unit_test(latched_count),
+        cmocka_unit_test(gated_channel),      cmocka_unit_test(date),
+        cmocka_unit_test(serial_output),      cmocka_unit_test(serial_input),
+        cmocka_unit_test(serial_loop),        cmocka_unit_test(ranges),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
