@@ -5,47 +5,7 @@
 
 #include "mgmt/pci/mmio.h"
 
-/* struct virtio_pci_cap, 4.1.4 */
-#define CAP_LENGTH 2u
-#define CAP_TYPE 3u
-#define CAP_BAR 4u
-#define CAP_OFFSET 8u
-#define CAP_BYTES 12u
-#define CAP_NOTIFY_MULTIPLIER 16u
-#define CAP_LENGTH_MIN 16u
-#define CAP_NOTIFY_LENGTH_MIN 20u
-#define CAP_TYPE_COMMON 1u
-#define CAP_TYPE_NOTIFY 2u
-#define CAP_TYPE_DEVICE 4u
-
-/* struct virtio_pci_common_cfg, 4.1.4.3 */
-#define COMMON_DEVICE_FEATURE_SELECT 0x00u
-#define COMMON_DEVICE_FEATURE 0x04u
-#define COMMON_DRIVER_FEATURE_SELECT 0x08u
-#define COMMON_DRIVER_FEATURE 0x0cu
-#define COMMON_CONFIG_VECTOR 0x10u
-#define COMMON_STATUS 0x14u
-#define COMMON_CONFIG_GENERATION 0x15u
-#define COMMON_QUEUE_SELECT 0x16u
-#define COMMON_QUEUE_SIZE 0x18u
-#define COMMON_QUEUE_VECTOR 0x1au
-#define COMMON_QUEUE_ENABLE 0x1cu
-#define COMMON_QUEUE_NOTIFY_OFFSET 0x1eu
-#define COMMON_QUEUE_DESC 0x20u
-#define COMMON_QUEUE_DRIVER 0x28u
-#define COMMON_QUEUE_DEVICE 0x30u
-#define COMMON_LENGTH 0x38u
-
-#define VECTOR_NONE 0xffffu /* 4.1.5.1.2 */
 #define CONFIG_VECTOR 0u
-
-/* 2.1 */
-#define STATUS_ACKNOWLEDGE 0x01u
-#define STATUS_DRIVER 0x02u
-#define STATUS_DRIVER_OK 0x04u
-#define STATUS_FEATURES_OK 0x08u
-#define STATUS_NEEDS_RESET 0x40u
-#define STATUS_FAILED 0x80u
 
 #define RESET_READS_MAX 100000u /* an uncached read takes at least about a microsecond: 0.1 s */
 #define GENERATION_TRIES 8u
@@ -53,22 +13,22 @@
 static bool refuse(struct virtio_device *d, const char *why) {
     log_line("virtio", "%s: %s: not used", d->name, why);
     if (d->common)
-        mmio_write8(d->common + COMMON_STATUS, STATUS_FAILED);
+        mmio_write8(d->common + VIRTIO_COMMON_STATUS, VIRTIO_STATUS_FAILED);
     d->broken = true;
     return false;
 }
 
 static uint8_t read_status(const struct virtio_device *d) {
-    return mmio_read8(d->common + COMMON_STATUS);
+    return mmio_read8(d->common + VIRTIO_COMMON_STATUS);
 }
 
 static void add_status(const struct virtio_device *d, uint8_t bits) {
-    mmio_write8(d->common + COMMON_STATUS, read_status(d) | bits);
+    mmio_write8(d->common + VIRTIO_COMMON_STATUS, read_status(d) | bits);
 }
 
 /* 4.1.4.3.2: the reset is over when the status reads 0. */
 static bool reset(const struct virtio_device *d) {
-    mmio_write8(d->common + COMMON_STATUS, 0);
+    mmio_write8(d->common + VIRTIO_COMMON_STATUS, 0);
     for (unsigned i = 0; i < RESET_READS_MAX; i++)
         if (read_status(d) == 0)
             return true;
@@ -78,9 +38,9 @@ static bool reset(const struct virtio_device *d) {
 /* Where one capability says that registers lie; NULL if that is outside the BAR or too short. */
 static volatile uint8_t *find_registers(struct virtio_device *d, uint8_t offset, uint32_t bytes_min,
                                         uint32_t *bytes) {
-    uint8_t bar = pci_config_read8(d->pci->address, offset + CAP_BAR);
-    uint32_t start = pci_config_read32(d->pci->address, offset + CAP_OFFSET);
-    *bytes = pci_config_read32(d->pci->address, offset + CAP_BYTES);
+    uint8_t bar = pci_config_read8(d->pci->address, offset + VIRTIO_CAP_BAR);
+    uint32_t start = pci_config_read32(d->pci->address, offset + VIRTIO_CAP_OFFSET);
+    *bytes = pci_config_read32(d->pci->address, offset + VIRTIO_CAP_BYTES);
     if (bar >= PCI_BARS || *bytes < bytes_min || start % 4 != 0 ||
         (uint64_t)start + *bytes > d->pci->bar[bar].bytes)
         return NULL;
@@ -90,21 +50,22 @@ static volatile uint8_t *find_registers(struct virtio_device *d, uint8_t offset,
 
 static void take_capability(struct virtio_device *d, uint8_t offset) {
     uint32_t bytes;
-    uint8_t length = pci_config_read8(d->pci->address, offset + CAP_LENGTH);
-    if (length < CAP_LENGTH_MIN || offset + length > 256)
+    uint8_t length = pci_config_read8(d->pci->address, offset + VIRTIO_CAP_LENGTH);
+    if (length < VIRTIO_CAP_LENGTH_MIN || offset + length > 256)
         return;
-    switch (pci_config_read8(d->pci->address, offset + CAP_TYPE)) {
-    case CAP_TYPE_COMMON:
+    switch (pci_config_read8(d->pci->address, offset + VIRTIO_CAP_TYPE)) {
+    case VIRTIO_CAP_TYPE_COMMON:
         if (!d->common)
-            d->common = find_registers(d, offset, COMMON_LENGTH, &bytes);
+            d->common = find_registers(d, offset, VIRTIO_COMMON_LENGTH, &bytes);
         break;
-    case CAP_TYPE_NOTIFY:
-        if (d->notify || length < CAP_NOTIFY_LENGTH_MIN)
+    case VIRTIO_CAP_TYPE_NOTIFY:
+        if (d->notify || length < VIRTIO_CAP_NOTIFY_LENGTH)
             break;
         d->notify = find_registers(d, offset, sizeof(uint16_t), &d->notify_bytes);
-        d->notify_multiplier = pci_config_read32(d->pci->address, offset + CAP_NOTIFY_MULTIPLIER);
+        d->notify_multiplier =
+            pci_config_read32(d->pci->address, offset + VIRTIO_CAP_NOTIFY_MULTIPLIER);
         break;
-    case CAP_TYPE_DEVICE:
+    case VIRTIO_CAP_TYPE_DEVICE:
         if (!d->config)
             d->config = find_registers(d, offset, 1, &d->config_bytes);
         break;
@@ -112,10 +73,10 @@ static void take_capability(struct virtio_device *d, uint8_t offset) {
 }
 
 static uint64_t read_features(const struct virtio_device *d) {
-    mmio_write32(d->common + COMMON_DEVICE_FEATURE_SELECT, 0);
-    uint64_t low = mmio_read32(d->common + COMMON_DEVICE_FEATURE);
-    mmio_write32(d->common + COMMON_DEVICE_FEATURE_SELECT, 1);
-    return low | (uint64_t)mmio_read32(d->common + COMMON_DEVICE_FEATURE) << 32;
+    mmio_write32(d->common + VIRTIO_COMMON_DEVICE_FEATURE_SELECT, 0);
+    uint64_t low = mmio_read32(d->common + VIRTIO_COMMON_DEVICE_FEATURE);
+    mmio_write32(d->common + VIRTIO_COMMON_DEVICE_FEATURE_SELECT, 1);
+    return low | (uint64_t)mmio_read32(d->common + VIRTIO_COMMON_DEVICE_FEATURE) << 32;
 }
 
 static bool negotiate(struct virtio_device *d, uint64_t (*choose)(uint64_t offered)) {
@@ -124,12 +85,12 @@ static bool negotiate(struct virtio_device *d, uint64_t (*choose)(uint64_t offer
         return refuse(d, "no modern interface (VIRTIO_F_VERSION_1)");
     d->features = offered & (choose(offered) | VIRTIO_F_VERSION_1 | VIRTIO_F_ACCESS_PLATFORM |
                              VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX);
-    mmio_write32(d->common + COMMON_DRIVER_FEATURE_SELECT, 0);
-    mmio_write32(d->common + COMMON_DRIVER_FEATURE, (uint32_t)d->features);
-    mmio_write32(d->common + COMMON_DRIVER_FEATURE_SELECT, 1);
-    mmio_write32(d->common + COMMON_DRIVER_FEATURE, (uint32_t)(d->features >> 32));
-    add_status(d, STATUS_FEATURES_OK);
-    if (!(read_status(d) & STATUS_FEATURES_OK))
+    mmio_write32(d->common + VIRTIO_COMMON_DRIVER_FEATURE_SELECT, 0);
+    mmio_write32(d->common + VIRTIO_COMMON_DRIVER_FEATURE, (uint32_t)d->features);
+    mmio_write32(d->common + VIRTIO_COMMON_DRIVER_FEATURE_SELECT, 1);
+    mmio_write32(d->common + VIRTIO_COMMON_DRIVER_FEATURE, (uint32_t)(d->features >> 32));
+    add_status(d, VIRTIO_STATUS_FEATURES_OK);
+    if (!(read_status(d) & VIRTIO_STATUS_FEATURES_OK))
         return refuse(d, "refuses the features it offered");
     return true;
 }
@@ -138,7 +99,7 @@ static void config_interrupt(void *context) {
     struct virtio_device *d = context;
     if (d->broken)
         return;
-    if (read_status(d) & STATUS_NEEDS_RESET) {
+    if (read_status(d) & VIRTIO_STATUS_NEEDS_RESET) {
         virtio_break(d, "needs a reset");
         d->failed(d->context);
     } else if (d->config_changed) {
@@ -149,8 +110,8 @@ static void config_interrupt(void *context) {
 static bool open_config_interrupt(struct virtio_device *d) {
     if (pci_msix_open(d->pci, CONFIG_VECTOR, config_interrupt, d) != BH_OK)
         return refuse(d, "no MSI-X");
-    mmio_write16(d->common + COMMON_CONFIG_VECTOR, CONFIG_VECTOR);
-    if (mmio_read16(d->common + COMMON_CONFIG_VECTOR) != CONFIG_VECTOR)
+    mmio_write16(d->common + VIRTIO_COMMON_CONFIG_VECTOR, CONFIG_VECTOR);
+    if (mmio_read16(d->common + VIRTIO_COMMON_CONFIG_VECTOR) != CONFIG_VECTOR)
         return refuse(d, "refuses its configuration vector");
     pci_msix_enable(d->pci);
     return true;
@@ -164,8 +125,8 @@ bool virtio_open(struct virtio_device *d, uint64_t (*choose)(uint64_t offered)) 
         return refuse(d, "no modern interface (capabilities)");
     if (!reset(d))
         return refuse(d, "does not reset");
-    add_status(d, STATUS_ACKNOWLEDGE);
-    add_status(d, STATUS_DRIVER);
+    add_status(d, VIRTIO_STATUS_ACKNOWLEDGE);
+    add_status(d, VIRTIO_STATUS_DRIVER);
     return negotiate(d, choose) && open_config_interrupt(d);
 }
 
@@ -176,11 +137,11 @@ static void write_address(struct virtio_device *d, unsigned offset, struct hpa h
 
 static bool queue_interrupt_open(struct virtio_device *d, uint16_t index,
                                  void (*handler)(void *context), void *context) {
-    uint16_t vector = handler ? (uint16_t)(index + 1) : VECTOR_NONE;
+    uint16_t vector = handler ? (uint16_t)(index + 1) : VIRTIO_VECTOR_NONE;
     if (handler && pci_msix_open(d->pci, vector, handler, context) != BH_OK)
         return refuse(d, "too few MSI-X entries");
-    mmio_write16(d->common + COMMON_QUEUE_VECTOR, vector);
-    if (mmio_read16(d->common + COMMON_QUEUE_VECTOR) != vector)
+    mmio_write16(d->common + VIRTIO_COMMON_QUEUE_VECTOR, vector);
+    if (mmio_read16(d->common + VIRTIO_COMMON_QUEUE_VECTOR) != vector)
         return refuse(d, "refuses a queue's vector");
     return true;
 }
@@ -194,9 +155,9 @@ static uint16_t power_of_two_below(uint16_t value) {
 
 bool virtio_queue_open(struct virtio_device *d, struct virtq *q, uint16_t index, uint16_t size_max,
                        uint16_t segments_max, void (*handler)(void *context), void *context) {
-    mmio_write16(d->common + COMMON_QUEUE_SELECT, index);
-    uint16_t size = mmio_read16(d->common + COMMON_QUEUE_SIZE);
-    uint16_t notify_offset = mmio_read16(d->common + COMMON_QUEUE_NOTIFY_OFFSET);
+    mmio_write16(d->common + VIRTIO_COMMON_QUEUE_SELECT, index);
+    uint16_t size = mmio_read16(d->common + VIRTIO_COMMON_QUEUE_SIZE);
+    uint16_t notify_offset = mmio_read16(d->common + VIRTIO_COMMON_QUEUE_NOTIFY_OFFSET);
     uint64_t notify_at = (uint64_t)notify_offset * d->notify_multiplier;
     if (size == 0)
         return refuse(d, "lacks a queue");
@@ -212,20 +173,20 @@ bool virtio_queue_open(struct virtio_device *d, struct virtq *q, uint16_t index,
         return refuse(d, "has too short a queue, or there is no memory for it");
     q->notify = d->notify + notify_at;
     q->index = index;
-    mmio_write16(d->common + COMMON_QUEUE_SIZE, settings.size);
-    write_address(d, COMMON_QUEUE_DESC, q->memory.hpa);
-    write_address(d, COMMON_QUEUE_DRIVER, q->avail);
-    write_address(d, COMMON_QUEUE_DEVICE, q->used);
+    mmio_write16(d->common + VIRTIO_COMMON_QUEUE_SIZE, settings.size);
+    write_address(d, VIRTIO_COMMON_QUEUE_DESC, q->memory.hpa);
+    write_address(d, VIRTIO_COMMON_QUEUE_DRIVER, q->avail);
+    write_address(d, VIRTIO_COMMON_QUEUE_DEVICE, q->used);
     if (!queue_interrupt_open(d, index, handler, context))
         return false;
-    mmio_write16(d->common + COMMON_QUEUE_ENABLE, 1);
+    mmio_write16(d->common + VIRTIO_COMMON_QUEUE_ENABLE, 1);
     return true;
 }
 
 bool virtio_run(struct virtio_device *d) {
     pci_dma_on(d->pci);
-    add_status(d, STATUS_DRIVER_OK);
-    if (!(read_status(d) & STATUS_DRIVER_OK)) {
+    add_status(d, VIRTIO_STATUS_DRIVER_OK);
+    if (!(read_status(d) & VIRTIO_STATUS_DRIVER_OK)) {
         pci_dma_off(d->pci);
         return refuse(d, "does not start");
     }
@@ -247,10 +208,10 @@ uint32_t virtio_config_read32(const struct virtio_device *d, uint32_t offset) {
 uint64_t virtio_config_read64(const struct virtio_device *d, uint32_t offset) {
     uint64_t value = 0;
     for (unsigned i = 0; i < GENERATION_TRIES; i++) {
-        uint8_t before = mmio_read8(d->common + COMMON_CONFIG_GENERATION);
+        uint8_t before = mmio_read8(d->common + VIRTIO_COMMON_CONFIG_GENERATION);
         value = virtio_config_read32(d, offset);
         value |= (uint64_t)virtio_config_read32(d, offset + 4) << 32;
-        if (mmio_read8(d->common + COMMON_CONFIG_GENERATION) == before)
+        if (mmio_read8(d->common + VIRTIO_COMMON_CONFIG_GENERATION) == before)
             break;
     }
     return value; /* a device that never holds still gets its last word; all values are bounded

@@ -5,13 +5,7 @@
 
 #include "mgmt/drivers/virtq.h"
 #include "mgmt/pci/pci.h"
-
-#define VIRTIO_PCI_VENDOR 0x1af4u
-
-#define VIRTIO_F_INDIRECT_DESC (1ull << 28) /* virtio 1.2, chapter 6 */
-#define VIRTIO_F_EVENT_IDX (1ull << 29)
-#define VIRTIO_F_VERSION_1 (1ull << 32)
-#define VIRTIO_F_ACCESS_PLATFORM (1ull << 33)
+#include "mgmt/virtio/pci.h"
 
 struct virtio_device {
     const char *name; /* for messages */

@@ -11,35 +11,8 @@
 #include "guestlib/loop.h"
 #include "mgmt/block/disk.h"
 #include "mgmt/drivers/virtio.h"
+#include "mgmt/virtio/block.h"
 
-/* 5.2.3 */
-#define F_SIZE_MAX (1ull << 1)
-#define F_SEG_MAX (1ull << 2)
-#define F_READ_ONLY (1ull << 5)
-#define F_BLK_SIZE (1ull << 6)
-#define F_FLUSH (1ull << 9)
-#define F_TOPOLOGY (1ull << 10)
-#define F_DISCARD (1ull << 13)
-#define F_WRITE_ZEROES (1ull << 14)
-
-/* 5.2.4, struct virtio_blk_config */
-#define CONFIG_CAPACITY 0u
-#define CONFIG_SIZE_MAX 8u
-#define CONFIG_SEG_MAX 12u
-#define CONFIG_BLK_SIZE 20u
-#define CONFIG_PHYSICAL_BLOCK_EXP 24u
-#define CONFIG_MAX_DISCARD_SECTORS 36u
-#define CONFIG_MAX_WRITE_ZEROES_SECTORS 48u
-
-/* 5.2.6 */
-#define TYPE_IN 0u
-#define TYPE_OUT 1u
-#define TYPE_FLUSH 4u
-#define TYPE_GET_ID 8u
-#define TYPE_DISCARD 11u
-#define TYPE_WRITE_ZEROES 13u
-#define STATUS_OK 0u
-#define STATUS_UNSUPPORTED 2u
 #define STATUS_UNWRITTEN 0xffu /* ours: the device has to overwrite it */
 
 #define QUEUE_SIZE 128u
@@ -156,12 +129,12 @@ static unsigned piece_single(struct disk_request *r, struct virtq_segment *segme
 
 static uint32_t type_of(enum disk_operation operation) {
     static const uint32_t types[] = {
-        [DISK_READ] = TYPE_IN,
-        [DISK_WRITE] = TYPE_OUT,
-        [DISK_FLUSH] = TYPE_FLUSH,
-        [DISK_DISCARD] = TYPE_DISCARD,
-        [DISK_WRITE_ZEROES] = TYPE_WRITE_ZEROES,
-        [DISK_ID] = TYPE_GET_ID,
+        [DISK_READ] = VIRTIO_BLK_T_IN,
+        [DISK_WRITE] = VIRTIO_BLK_T_OUT,
+        [DISK_FLUSH] = VIRTIO_BLK_T_FLUSH,
+        [DISK_DISCARD] = VIRTIO_BLK_T_DISCARD,
+        [DISK_WRITE_ZEROES] = VIRTIO_BLK_T_WRITE_ZEROES,
+        [DISK_ID] = VIRTIO_BLK_T_GET_ID,
     };
     return types[operation];
 }
@@ -253,9 +226,9 @@ static void watch(void *context) {
 }
 
 static enum bh_status status_of(uint8_t status) {
-    if (status == STATUS_OK)
+    if (status == VIRTIO_BLK_S_OK)
         return BH_OK;
-    return status == STATUS_UNSUPPORTED ? BH_BAD_CALL : BH_IO_ERROR;
+    return status == VIRTIO_BLK_S_UNSUPPORTED ? BH_BAD_CALL : BH_IO_ERROR;
 }
 
 static void finish_piece(struct virtio_blk *b, uint16_t slot) {
@@ -300,7 +273,7 @@ static void submit(struct disk *disk, struct disk_request *r) {
     r->pieces_in_flight = 0;
     r->status = BH_OK;
     /* Without the feature the device has no cache that loses anything (5.2.6.2). */
-    bool nothing_to_do = r->operation == DISK_FLUSH && !(b->device.features & F_FLUSH);
+    bool nothing_to_do = r->operation == DISK_FLUSH && !(b->device.features & VIRTIO_BLK_F_FLUSH);
     if (b->device.broken || nothing_to_do) {
         r->done(r, b->device.broken ? BH_IO_ERROR : BH_OK);
         return;
@@ -326,37 +299,42 @@ static uint32_t limit(const struct virtio_device *d, uint64_t feature, uint32_t 
 static bool read_geometry(struct virtio_blk *b) {
     const struct virtio_device *d = &b->device;
     struct disk *disk = &b->disk;
-    uint32_t block = limit(d, F_BLK_SIZE, CONFIG_BLK_SIZE, BH_SECTOR_BYTES);
+    uint32_t block = limit(d, VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_CONFIG_BLK_SIZE, BH_SECTOR_BYTES);
     if (block < BH_SECTOR_BYTES || block > BLOCK_BYTES_MAX || (block & (block - 1)))
         return false;
-    uint32_t size_max = limit(d, F_SIZE_MAX, CONFIG_SIZE_MAX, SEGMENT_BYTES_MAX);
+    uint32_t size_max =
+        limit(d, VIRTIO_BLK_F_SIZE_MAX, VIRTIO_BLK_CONFIG_SIZE_MAX, SEGMENT_BYTES_MAX);
     b->segment_bytes_max =
         (size_max < SEGMENT_BYTES_MAX ? size_max : SEGMENT_BYTES_MAX) & ~(block - 1);
-    uint32_t seg_max = limit(d, F_SEG_MAX, CONFIG_SEG_MAX, 1);
+    uint32_t seg_max = limit(d, VIRTIO_BLK_F_SEG_MAX, VIRTIO_BLK_CONFIG_SEG_MAX, 1);
     if (seg_max == 0)
         seg_max = 1;
     b->data_segments_max = seg_max < BH_QUEUE_SEGMENTS_MAX ? seg_max : BH_QUEUE_SEGMENTS_MAX;
     /* Ranges stay multiples of the block, too. */
     b->discard_sectors_max =
-        limit(d, F_DISCARD, CONFIG_MAX_DISCARD_SECTORS, 0) & ~(block / BH_SECTOR_BYTES - 1);
-    b->write_zeroes_sectors_max = limit(d, F_WRITE_ZEROES, CONFIG_MAX_WRITE_ZEROES_SECTORS, 0) &
-                                  ~(block / BH_SECTOR_BYTES - 1);
+        limit(d, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_CONFIG_MAX_DISCARD_SECTORS, 0) &
+        ~(block / BH_SECTOR_BYTES - 1);
+    b->write_zeroes_sectors_max =
+        limit(d, VIRTIO_BLK_F_WRITE_ZEROES, VIRTIO_BLK_CONFIG_MAX_WRITE_ZEROES_SECTORS, 0) &
+        ~(block / BH_SECTOR_BYTES - 1);
 
-    uint8_t exp =
-        (d->features & F_TOPOLOGY) ? virtio_config_read8(d, CONFIG_PHYSICAL_BLOCK_EXP) : 0;
+    uint8_t exp = (d->features & VIRTIO_BLK_F_TOPOLOGY)
+                      ? virtio_config_read8(d, VIRTIO_BLK_CONFIG_PHYSICAL_BLOCK_EXP)
+                      : 0;
     disk->block_bytes = block;
     disk->physical_bytes = block << (exp <= PHYSICAL_EXP_MAX ? exp : 0);
-    disk->sectors =
-        virtio_config_read64(d, CONFIG_CAPACITY) & ~(uint64_t)(block / BH_SECTOR_BYTES - 1);
-    disk->read_only = d->features & F_READ_ONLY;
+    disk->sectors = virtio_config_read64(d, VIRTIO_BLK_CONFIG_CAPACITY) &
+                    ~(uint64_t)(block / BH_SECTOR_BYTES - 1);
+    disk->read_only = d->features & VIRTIO_BLK_F_READ_ONLY;
     disk->can_discard = b->discard_sectors_max && !disk->read_only;
     disk->can_write_zeroes = b->write_zeroes_sectors_max && !disk->read_only;
     return b->segment_bytes_max && disk->sectors && disk->sectors <= DISK_SECTORS_MAX;
 }
 
 static uint64_t choose_features(uint64_t offered) {
-    return offered & (F_SIZE_MAX | F_SEG_MAX | F_READ_ONLY | F_BLK_SIZE | F_FLUSH | F_TOPOLOGY |
-                      F_DISCARD | F_WRITE_ZEROES);
+    return offered & (VIRTIO_BLK_F_SIZE_MAX | VIRTIO_BLK_F_SEG_MAX | VIRTIO_BLK_F_READ_ONLY |
+                      VIRTIO_BLK_F_BLK_SIZE | VIRTIO_BLK_F_FLUSH | VIRTIO_BLK_F_TOPOLOGY |
+                      VIRTIO_BLK_F_DISCARD | VIRTIO_BLK_F_WRITE_ZEROES);
 }
 
 static bool start(struct virtio_blk *b) {

@@ -11,32 +11,12 @@
 #include "guestlib/loop.h"
 #include "mgmt/drivers/virtio.h"
 #include "mgmt/net/uplink.h"
-
-/* 5.1.3 */
-#define F_CSUM (1ull << 0)
-#define F_GUEST_CSUM (1ull << 1)
-#define F_GUEST_TSO4 (1ull << 7)
-#define F_GUEST_TSO6 (1ull << 8)
-#define F_HOST_TSO4 (1ull << 11)
-#define F_HOST_TSO6 (1ull << 12)
-#define F_MRG_RXBUF (1ull << 15)
-#define F_STATUS (1ull << 16)
-#define F_CTRL_VQ (1ull << 17)
-#define F_CTRL_RX (1ull << 18)
-
-#define CONFIG_STATUS 6u /* 5.1.4 */
-#define STATUS_LINK_UP 0x1u
+#include "mgmt/virtio/net.h"
 
 #define QUEUE_RECEIVE 0u /* 5.1.2, without VIRTIO_NET_F_MQ */
 #define QUEUE_TRANSMIT 1u
 #define QUEUE_CONTROL 2u
 
-#define HDR_NEEDS_CSUM 0x1u /* 5.1.6 */
-#define HDR_DATA_VALID 0x2u
-
-#define CTRL_RX 0u /* 5.1.6.5.1 */
-#define CTRL_RX_PROMISC 0u
-#define CTRL_OK 0u
 #define CTRL_UNANSWERED 0xffu /* ours */
 #define CTRL_ANSWER_NS 1000000000ull
 
@@ -50,17 +30,6 @@ _Static_assert(BH_NET_FRAME_BYTES_MAX + FRAME_TAG_BYTES + 12u <= FRAME_BUFFERS_M
 _Static_assert(FRAME_BUFFERS_MAX <= FRAME_PIECES_MAX, "a received frame is a struct frame");
 #define TURN_FRAMES 64u        /* received before others have their turn */
 #define STUCK_NS 1000000000ull /* no room for so long: frames are dropped instead of waiting */
-
-struct net_header {
-    uint8_t flags;
-    uint8_t gso_type;
-    uint16_t header_bytes;
-    uint16_t gso_bytes;
-    uint16_t checksum_start;
-    uint16_t checksum_offset;
-    uint16_t buffers;
-};
-_Static_assert(sizeof(struct net_header) == 12, "virtio 1.2, 5.1.6");
 
 struct control {
     uint8_t class, command, argument;
@@ -119,8 +88,9 @@ static void give_up(struct virtio_net *n, const char *why) {
 
 static void read_link(void *context) {
     struct virtio_net *n = context;
-    bool known = n->device.features & F_STATUS;
-    n->link_up = !known || virtio_config_read16(&n->device, CONFIG_STATUS) & STATUS_LINK_UP;
+    bool known = n->device.features & VIRTIO_NET_F_STATUS;
+    n->link_up = !known || virtio_config_read16(&n->device, VIRTIO_NET_CONFIG_STATUS) &
+                               VIRTIO_NET_STATUS_LINK_UP;
     update_usable(n);
 }
 
@@ -138,21 +108,21 @@ static void post_buffers(struct virtio_net *n) {
 }
 
 /* False: an offload that was not negotiated; the frame is worth nothing. */
-static bool read_offload(const struct virtio_net *n, const struct net_header *h,
+static bool read_offload(const struct virtio_net *n, const struct virtio_net_header *h,
                          struct bh_net_offload *offload) {
     *offload = (struct bh_net_offload){0};
-    uint64_t gso_feature = h->gso_type == BH_NET_GSO_TCP4   ? F_GUEST_TSO4
-                           : h->gso_type == BH_NET_GSO_TCP6 ? F_GUEST_TSO6
+    uint64_t gso_feature = h->gso_type == BH_NET_GSO_TCP4   ? VIRTIO_NET_F_GUEST_TSO4
+                           : h->gso_type == BH_NET_GSO_TCP6 ? VIRTIO_NET_F_GUEST_TSO6
                                                             : 0;
     if (h->gso_type != BH_NET_GSO_NONE && !(n->device.features & gso_feature))
         return false;
-    if (!(n->device.features & F_GUEST_CSUM))
+    if (!(n->device.features & VIRTIO_NET_F_GUEST_CSUM))
         return true; /* then the flags mean nothing (5.1.6.4.1) */
-    if (h->flags & HDR_NEEDS_CSUM) {
+    if (h->flags & VIRTIO_NET_HDR_NEEDS_CSUM) {
         offload->flags = BH_NET_NEEDS_CHECKSUM;
         offload->checksum_start = h->checksum_start;
         offload->checksum_offset = h->checksum_offset;
-    } else if (h->flags & HDR_DATA_VALID) {
+    } else if (h->flags & VIRTIO_NET_HDR_DATA_VALID) {
         offload->flags = BH_NET_CHECKSUM_GOOD;
     }
     if (h->gso_type != BH_NET_GSO_NONE) {
@@ -170,7 +140,7 @@ static bool receive_frame(struct virtio_net *n) {
     enum virtq_take take = virtq_take(&n->receive, &slot, &bytes);
     if (take == VIRTQ_EMPTY)
         return false;
-    struct net_header header;
+    struct virtio_net_header header;
     if (take == VIRTQ_BROKEN || bytes < sizeof(header)) {
         give_up(n, "returns receive buffers that it was not given");
         return false;
@@ -178,7 +148,7 @@ static bool receive_frame(struct virtio_net *n) {
     memcpy(&header, receive_buffer(n, slot), sizeof(header));
     pieces[0] = (struct frame_piece){receive_buffer(n, slot) + sizeof(header),
                                      bytes - (uint32_t)sizeof(header)};
-    unsigned count = (n->device.features & F_MRG_RXBUF) ? header.buffers : 1;
+    unsigned count = (n->device.features & VIRTIO_NET_F_MRG_RXBUF) ? header.buffers : 1;
     if (count == 0 || count > FRAME_BUFFERS_MAX) {
         give_up(n, "spreads a frame over an impossible number of buffers");
         return false;
@@ -230,7 +200,7 @@ static void reclaim(struct virtio_net *n) {
 
 static bool fits(const struct virtio_net *n, uint32_t bytes) {
     uint32_t needed =
-        (bytes + (uint32_t)sizeof(struct net_header) + BUFFER_BYTES - 1) / BUFFER_BYTES;
+        (bytes + (uint32_t)sizeof(struct virtio_net_header) + BUFFER_BYTES - 1) / BUFFER_BYTES;
     return n->transmit.free_slots && needed <= n->free_buffers;
 }
 
@@ -271,11 +241,11 @@ static void transmit_interrupt(void *context) {
     switch_uplink_room();
 }
 
-static struct net_header header_for(const struct frame *f) {
+static struct virtio_net_header header_for(const struct frame *f) {
     const struct bh_net_offload *o = &f->offload;
-    struct net_header h = {0};
+    struct virtio_net_header h = {0};
     if (o->flags & BH_NET_NEEDS_CHECKSUM) {
-        h.flags = HDR_NEEDS_CSUM;
+        h.flags = VIRTIO_NET_HDR_NEEDS_CSUM;
         h.checksum_start = o->checksum_start;
         h.checksum_offset = o->checksum_offset;
     }
@@ -295,7 +265,7 @@ static void transmit(struct uplink *uplink, const struct frame *frame) {
     struct transmission *t = &n->transmission[virtq_next_slot(&n->transmit)];
     struct virtq_segment segments[FRAME_BUFFERS_MAX];
     struct frame_cursor cursor = {.frame = frame};
-    struct net_header header = header_for(frame);
+    struct virtio_net_header header = header_for(frame);
     uint32_t rest = frame->bytes;
     uint32_t used = sizeof(header); /* of the buffer */
     unsigned count = 0;
@@ -324,20 +294,22 @@ static void flush(struct uplink *uplink) {
 
 /* GSO needs checksums (5.1.3.1), and received GSO needs frames spread over buffers. */
 static uint64_t choose_features(uint64_t offered) {
-    uint64_t chosen = offered & (F_CSUM | F_GUEST_CSUM | F_MRG_RXBUF | F_STATUS);
-    if (chosen & F_CSUM)
-        chosen |= offered & (F_HOST_TSO4 | F_HOST_TSO6);
-    if (chosen & F_GUEST_CSUM && chosen & F_MRG_RXBUF)
-        chosen |= offered & (F_GUEST_TSO4 | F_GUEST_TSO6);
-    if ((offered & (F_CTRL_VQ | F_CTRL_RX)) == (F_CTRL_VQ | F_CTRL_RX))
-        chosen |= F_CTRL_VQ | F_CTRL_RX;
+    uint64_t chosen = offered & (VIRTIO_NET_F_CSUM | VIRTIO_NET_F_GUEST_CSUM |
+                                 VIRTIO_NET_F_MRG_RXBUF | VIRTIO_NET_F_STATUS);
+    if (chosen & VIRTIO_NET_F_CSUM)
+        chosen |= offered & (VIRTIO_NET_F_HOST_TSO4 | VIRTIO_NET_F_HOST_TSO6);
+    if (chosen & VIRTIO_NET_F_GUEST_CSUM && chosen & VIRTIO_NET_F_MRG_RXBUF)
+        chosen |= offered & (VIRTIO_NET_F_GUEST_TSO4 | VIRTIO_NET_F_GUEST_TSO6);
+    if ((offered & (VIRTIO_NET_F_CTRL_VQ | VIRTIO_NET_F_CTRL_RX)) ==
+        (VIRTIO_NET_F_CTRL_VQ | VIRTIO_NET_F_CTRL_RX))
+        chosen |= VIRTIO_NET_F_CTRL_VQ | VIRTIO_NET_F_CTRL_RX;
     return chosen;
 }
 
 static void control_answered(void *context) {
     struct virtio_net *n = context;
     const struct control *c = n->control_memory.va;
-    if (__atomic_load_n(&c->answer, __ATOMIC_RELAXED) != CTRL_OK)
+    if (__atomic_load_n(&c->answer, __ATOMIC_RELAXED) != VIRTIO_NET_CTRL_OK)
         log_line("virtio-net", "%s: refuses promiscuous mode: guests may receive nothing", n->name);
 }
 
@@ -345,7 +317,7 @@ static void control_answered(void *context) {
  */
 static void ask_for_promiscuous_mode(struct virtio_net *n) {
     struct control *c = n->control_memory.va;
-    *c = (struct control){CTRL_RX, CTRL_RX_PROMISC, 1, CTRL_UNANSWERED};
+    *c = (struct control){VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, 1, CTRL_UNANSWERED};
     uint64_t at = n->control_memory.hpa.raw;
     const struct virtq_segment segments[] = {
         {.hpa = {at}, .bytes = 2},
@@ -378,7 +350,7 @@ static bool open_queues(struct virtio_net *n) {
     return virtio_queue_open(d, &n->receive, QUEUE_RECEIVE, QUEUE_SIZE, 1, receive_interrupt, n) &&
            virtio_queue_open(d, &n->transmit, QUEUE_TRANSMIT, QUEUE_SIZE, FRAME_BUFFERS_MAX,
                              transmit_interrupt, n) &&
-           (!(d->features & F_CTRL_RX) ||
+           (!(d->features & VIRTIO_NET_F_CTRL_RX) ||
             virtio_queue_open(d, &n->control, QUEUE_CONTROL, 4, 3, NULL, NULL));
 }
 
@@ -394,7 +366,7 @@ static bool start(struct virtio_net *n) {
     if (!virtio_run(&n->device))
         return false;
     post_buffers(n);
-    if (n->device.features & F_CTRL_RX)
+    if (n->device.features & VIRTIO_NET_F_CTRL_RX)
         ask_for_promiscuous_mode(n);
     return true;
 }
@@ -422,9 +394,9 @@ void virtio_net_probe(struct pci_function *function) {
     n->receive_work.context = n;
     if (!start(n))
         return;
-    uint64_t tso = F_HOST_TSO4 | F_HOST_TSO6;
+    uint64_t tso = VIRTIO_NET_F_HOST_TSO4 | VIRTIO_NET_F_HOST_TSO6;
     n->uplink = (struct uplink){.name = n->name,
-                                .checksum = n->device.features & F_CSUM,
+                                .checksum = n->device.features & VIRTIO_NET_F_CSUM,
                                 .gso = (n->device.features & tso) == tso,
                                 .has_room = has_room,
                                 .transmit = transmit,

@@ -8,25 +8,9 @@
 #include <stdlib.h>
 
 #include "mgmt/pci/mmio.h"
+#include "mgmt/virtio/ring.h"
 
-#define DESC_NEXT 0x1u /* virtio 1.2, 2.7.5 */
-#define DESC_WRITE 0x2u
-#define DESC_INDIRECT 0x4u
-#define AVAIL_NO_INTERRUPT 0x1u /* 2.7.6 */
-#define USED_NO_NOTIFY 0x1u     /* 2.7.8 */
-#define USED_ALIGN_BYTES 64u    /* 4 needed (2.7); a cache line of its own is kinder */
-
-struct virtq_desc {
-    uint64_t address;
-    uint32_t bytes;
-    uint16_t flags;
-    uint16_t next;
-};
-
-struct virtq_used_entry {
-    uint32_t id;
-    uint32_t bytes;
-};
+#define USED_ALIGN_BYTES 64u /* 4 needed (2.7); a cache line of its own is kinder */
 
 struct virtq_slot {
     uint32_t writable_bytes; /* what the device may claim */
@@ -137,11 +121,11 @@ static uint32_t write_chain(struct virtq_desc *table, uint16_t first,
         const struct virtq_segment *s = &segments[i];
         struct virtq_desc d = {.address = s->hpa.raw, .bytes = s->bytes};
         if (s->device_writes) {
-            d.flags = DESC_WRITE;
+            d.flags = VIRTQ_DESC_WRITE;
             writable_bytes += s->bytes;
         }
         if (i + 1 < count) {
-            d.flags |= DESC_NEXT;
+            d.flags |= VIRTQ_DESC_NEXT;
             d.next = (uint16_t)(first + i + 1);
         }
         table[first + i] = d;
@@ -164,7 +148,7 @@ void virtq_add(struct virtq *q, const struct virtq_segment *segments, unsigned c
         state->writable_bytes = write_chain(table, 0, segments, count);
         ring[head] = (struct virtq_desc){.address = q->memory.hpa.raw + offset,
                                          .bytes = (uint32_t)(count * sizeof(*ring)),
-                                         .flags = DESC_INDIRECT};
+                                         .flags = VIRTQ_DESC_INDIRECT};
     } else {
         state->writable_bytes = write_chain(ring, head, segments, count);
     }
@@ -178,7 +162,7 @@ void virtq_add(struct virtq *q, const struct virtq_segment *segments, unsigned c
  * avail_event. */
 static bool device_wants_notification(const struct virtq *q, uint16_t old) {
     if (!q->settings.event_index)
-        return !(load(used_flags(q)) & USED_NO_NOTIFY);
+        return !(load(used_flags(q)) & VIRTQ_USED_NO_NOTIFY);
     uint16_t event = load(avail_event(q));
     return (uint16_t)(q->avail_next - event - 1) < (uint16_t)(q->avail_next - old);
 }
@@ -248,5 +232,5 @@ bool virtq_want_interrupt(struct virtq *q) {
 void virtq_refuse_interrupt(struct virtq *q) {
     /* With the event index, a used_event that stays behind is refusal enough. */
     if (!q->settings.event_index)
-        store(avail_flags(q), AVAIL_NO_INTERRUPT);
+        store(avail_flags(q), VIRTQ_AVAIL_NO_INTERRUPT);
 }

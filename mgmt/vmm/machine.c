@@ -7,16 +7,13 @@
 #include "mgmt/vmm/apic.h"
 #include "mgmt/vmm/bus.h"
 #include "mgmt/vmm/clock.h"
+#include "mgmt/vmm/devices.h"
 #include "mgmt/vmm/ioapic.h"
 #include "mgmt/vmm/pci.h"
 #include "mgmt/vmm/pic.h"
 #include "mgmt/vmm/pit.h"
 #include "mgmt/vmm/rtc.h"
 #include "mgmt/vmm/uart.h"
-#include "mgmt/vmm/virtio.h"
-#include "mgmt/vmm/virtio_block.h"
-#include "mgmt/vmm/virtio_entropy.h"
-#include "mgmt/vmm/virtio_net.h"
 
 enum { IRQ_TIMER = 0, IRQ_COM1 = 4, ISA_IRQS = 16, TIMER_PIN = 2 };
 #define SHORTHAND 0xc0000u /* of an interrupt command */
@@ -117,7 +114,7 @@ static void send_entry(uint64_t entry) {
           (uint32_t)entry & (APIC_VECTOR | APIC_MODE | APIC_LOGICAL | APIC_LEVEL));
 }
 
-void machine_send_message(uint64_t address, uint32_t data) {
+static void send_message(uint64_t address, uint32_t data) {
     if (address >> 20 != LAPIC_BASE >> 20)
         return; /* a write to nowhere */
     uint32_t command = data & (APIC_VECTOR | APIC_MODE);
@@ -323,17 +320,6 @@ static void add_chipset(void) {
     pci_add(&machine.lpc, SLOT_LPC);
 }
 
-static bool add_devices(void) {
-    unsigned slot = SLOT_FIRST;
-    for (uint32_t i = 0; i < machine.guest->guest_disks; i++)
-        if (!virtio_block_add(i, slot++))
-            return false;
-    for (unsigned i = 0; guest_device(BH_CLASS_NET, i); i++)
-        if (!virtio_net_add(i, slot++))
-            return false;
-    return virtio_entropy_add(slot);
-}
-
 bool machine_init(const struct bh_guest_info *guest) {
     static const struct lapic_host lapic_host = {send_command, end_of_interrupt, clock_guest_tsc,
                                                  clock_ns_at_tsc};
@@ -356,5 +342,5 @@ bool machine_init(const struct bh_guest_info *guest) {
     add_fixed();
     add_chipset();
     power_init(sci, ended); /* after the chipset: its port CF9 lies within CF8..CFF */
-    return add_devices();
+    return devices_add(guest, SLOT_FIRST, send_message);
 }

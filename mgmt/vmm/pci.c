@@ -116,10 +116,12 @@ static struct pci_function *function_at(unsigned bus, unsigned device_function) 
 
 static uint64_t config_read(unsigned bus, unsigned device_function, unsigned offset,
                             unsigned bytes) {
-    const struct pci_function *function = function_at(bus, device_function);
+    struct pci_function *function = function_at(bus, device_function);
     uint64_t value = ~0ull;
     if (!function)
         return value;
+    if (function->reading)
+        function->reading(function, offset);
     value = 0; /* the extended part is empty */
     for (unsigned i = 0; i < bytes && offset + i < sizeof(function->config); i++)
         value |= (uint64_t)function->config[offset + i] << 8 * i;

@@ -46,6 +46,8 @@ struct pci_function {
     uint8_t capability_last;
     /* After the guest has changed bytes that are writable. May be NULL. */
     void (*changed)(struct pci_function *function, unsigned offset, unsigned bytes);
+    /* Before the guest reads config[offset...]: to bring it up to date. May be NULL. */
+    void (*reading)(struct pci_function *function, unsigned offset);
     void *device;
 };
 

@@ -1,0 +1,51 @@
+/* See devices.h. A device's I/O BAR is where its doorbells are: pci_add places them one after the
+ * other, as hv was told. */
+#include "mgmt/vmm/devices.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "guestlib/guest.h"
+#include "guestlib/loop.h"
+#include "guestlib/random.h"
+#include "mgmt/vmm/virtio/blk.h"
+#include "mgmt/vmm/virtio/entropy.h"
+#include "mgmt/vmm/virtio/net.h"
+
+#define BLOCK_QUEUES_MAX 4u /* all go into one queue pair: more would only be more interrupts */
+
+static void random_fill(void *bytes, size_t count) {
+    for (size_t at = 0; at < count; at += sizeof(uint64_t)) {
+        uint64_t word = random_u64();
+        size_t left = count - at;
+        memcpy((uint8_t *)bytes + at, &word, left < sizeof(word) ? left : sizeof(word));
+    }
+}
+
+static void doorbell(void *device) {
+    virtio_notify_all(device);
+}
+
+/* number: among the guest's virtio devices. */
+static bool add(const struct bh_guest_info *guest, unsigned first_slot, unsigned number,
+                struct virtio_device *device) {
+    if (!device || first_slot + number >= PCI_DEVICES)
+        return false;
+    pci_add(&device->function, first_slot + number);
+    if (number < guest->doorbells)
+        loop_on_event(guest->doorbell_bit + number, doorbell, device);
+    return true;
+}
+
+bool devices_add(const struct bh_guest_info *guest, unsigned first_slot,
+                 void (*message)(uint64_t address, uint32_t data)) {
+    unsigned number = 0;
+    uint32_t queues = guest->vcpus < BLOCK_QUEUES_MAX ? guest->vcpus : BLOCK_QUEUES_MAX;
+    for (uint32_t i = 0; i < guest->guest_disks; i++)
+        if (!add(guest, first_slot, number++, virtio_blk_open(i, queues, message)))
+            return false;
+    for (unsigned i = 0; guest_device(BH_CLASS_NET, i); i++)
+        if (!add(guest, first_slot, number++, virtio_net_open(i, message)))
+            return false;
+    return add(guest, first_slot, number, virtio_entropy_open(random_fill, message));
+}

@@ -1,0 +1,12 @@
+/* The virtio devices of the guest: what the VMM was given (disks, network cards) and a source of
+ * random numbers, in this order in the slots from `first_slot` on. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "abi/domain.h"
+
+/* message: sends an interrupt message. False: no memory, or too many devices. */
+bool devices_add(const struct bh_guest_info *guest, unsigned first_slot,
+                 void (*message)(uint64_t address, uint32_t data));

@@ -1,0 +1,104 @@
+/* virtio-console: see console.h. Bytes only; no multiport, no size. */
+#include "mgmt/vmm/virtio/console.h"
+
+#include <stdlib.h>
+
+#define PCI_CLASS_OTHER 0x078000u /* simple communication controller */
+#define QUEUE_SIZE 64u
+#define QUEUE_RECEIVE 0u /* 5.3.2 */
+#define QUEUE_TRANSMIT 1u
+#define QUEUES 2u
+#define TURN_BYTES 4096u /* taken from the driver before others have their turn */
+#define BLOCK_BYTES 256u
+
+struct virtio_console {
+    struct virtio_device device;
+    struct virtio_console_port port;
+    uint32_t written; /* of the chain at the head of the transmit queue */
+    struct virtqueue_chain chain;
+};
+
+static struct virtio_console *of_device(struct virtio_device *d) {
+    return (struct virtio_console *)d; /* its first member */
+}
+
+/* Writes the chain from v->written on. True: it is written. */
+static bool write_chain(struct virtio_console *v, uint32_t *budget) {
+    const struct virtqueue_chain *c = &v->chain;
+    while (v->written < c->readable_bytes && *budget) {
+        uint8_t text[BLOCK_BYTES];
+        uint32_t bytes = pieces_read(c->piece, c->readable, v->written, text, sizeof(text));
+        size_t taken = v->port.write(v->port.context, text, bytes);
+        v->written += (uint32_t)taken;
+        *budget -= *budget < taken ? *budget : (uint32_t)taken;
+        if (taken < bytes)
+            return false;
+    }
+    return v->written >= c->readable_bytes;
+}
+
+static bool serve_transmit(struct virtio_console *v) {
+    struct virtio_device *d = &v->device;
+    struct virtqueue *ring = &d->queue[QUEUE_TRANSMIT].ring;
+    uint32_t budget = TURN_BYTES;
+    bool more = true;
+    while (more && budget) {
+        if (!virtio_take(d, QUEUE_TRANSMIT, &v->chain)) {
+            more = virtio_idle(d, QUEUE_TRANSMIT);
+        } else if (write_chain(v, &budget)) {
+            virtqueue_complete(ring, v->chain.head, 0);
+            v->written = 0;
+            budget--;
+        } else {
+            virtqueue_put_back(ring, 1);
+            more = budget == 0; /* else the port has no room, and says when it has */
+        }
+    }
+    virtio_publish(d, QUEUE_TRANSMIT);
+    return more;
+}
+
+static bool serve(struct virtio_device *d, unsigned queue) {
+    if (queue == QUEUE_TRANSMIT)
+        return serve_transmit(of_device(d));
+    virtqueue_refuse_notification(&d->queue[queue].ring); /* buffers are taken as input comes */
+    return false;
+}
+
+void virtio_console_room(struct virtio_device *d) {
+    virtio_notify(d, QUEUE_TRANSMIT);
+}
+
+size_t virtio_console_input(struct virtio_device *d, const uint8_t *text, size_t bytes) {
+    struct virtio_console *v = of_device(d);
+    size_t done = 0;
+    while (done < bytes && virtio_take(d, QUEUE_RECEIVE, &v->chain)) {
+        uint32_t left = bytes - done < UINT32_MAX ? (uint32_t)(bytes - done) : UINT32_MAX;
+        uint32_t written =
+            pieces_write(chain_writable(&v->chain), v->chain.writable, 0, text + done, left);
+        virtqueue_complete(&d->queue[QUEUE_RECEIVE].ring, v->chain.head, written);
+        done += written;
+    }
+    virtio_publish(d, QUEUE_RECEIVE);
+    return done;
+}
+
+static void start(struct virtio_device *d) {
+    of_device(d)->written = 0;
+}
+
+struct virtio_device *virtio_console_open(const struct virtio_console_port *port,
+                                          void (*message)(uint64_t address, uint32_t data)) {
+    static const struct virtio_class class = {.type = VIRTIO_TYPE_CONSOLE,
+                                              .pci_class = PCI_CLASS_OTHER,
+                                              .queue_size = QUEUE_SIZE,
+                                              .start = start,
+                                              .serve = serve};
+    struct virtio_console *v = calloc(1, sizeof(*v));
+    if (!v)
+        return NULL;
+    v->port = *port;
+    virtio_init(&v->device,
+                &(struct virtio_settings){.class = &class, .queues = QUEUES, .message = message});
+    return &v->device;
+}
