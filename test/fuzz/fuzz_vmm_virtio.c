@@ -30,6 +30,7 @@ static struct {
     bool receive;
 } held[HELD_MAX];
 static unsigned held_count;
+static struct pci_function *function;
 static uint32_t bars[2];
 
 static void require(bool holds) {
@@ -63,7 +64,17 @@ static void answer(uint8_t which, uint8_t how, uint8_t bytes) {
     host_publish();
 }
 
+/* BARs back to where they were. The input may have moved them anywhere, over configuration space as
+ * well: so they are switched off first, which no guest could do there. */
+static void restore_bars(void) {
+    for (unsigned i = 0; i < 2; i++)
+        function->bar[i].range.length = 0;
+    for (unsigned i = 0; i < 2; i++)
+        guest_config_write(PCI_BAR0 + 4 * i, 4, bars[i]);
+}
+
 static void set_up(uint64_t features) {
+    restore_bars();
     memset(guest_ram, 0, 0x10000);
     guest_alloc_reset();
     guest_write(g.common + VIRTIO_COMMON_STATUS, 1, 0);
@@ -182,15 +193,15 @@ static void open_device(void) {
                                                  .request_bytes_max = 16 * 1024};
     struct virtio_device *d = OPEN;
     require(d);
-    pci_add(&d->function, 1);
-    bars[0] = guest_config_read(PCI_BAR0, 4);
-    bars[1] = guest_config_read(PCI_BAR0 + 4, 4);
+    function = &d->function;
+    pci_add(function, 1);
+    for (unsigned i = 0; i < 2; i++)
+        bars[i] = guest_config_read(PCI_BAR0 + 4 * i, 4);
 }
 
 /* Whatever was asked ends, and then so does a reset. */
 static void start_over(void) {
-    guest_config_write(PCI_BAR0, 4, bars[0]);
-    guest_config_write(PCI_BAR0 + 4, 4, bars[1]);
+    restore_bars();
     guest_probe(&g);
     guest_write(g.common + VIRTIO_COMMON_STATUS, 1, 0);
     for (unsigned i = 0; i < 200 && guest_status(&g) != 0; i++) {
