@@ -14,6 +14,7 @@
 #define LEAF_HYPERVISOR 0x40000000u
 #define LEAF_KVM 0x40000001u
 #define LEAF_EXTENDED_MAX 0x80000000u
+#define LEAF_EXTENDED 0x80000001u
 #define LEAF_SIZES 0x80000008u
 #define ANY ~0u
 
@@ -34,6 +35,7 @@
 #define FE1_ECX 0x000001e1u
 /* EDX: SYSCALL NX MMXEXT 1-GiB pages RDTSCP LM, and AMD's repetition of leaf 1 */
 #define FE1_EDX 0x2dd3bb7fu
+#define FE1_EDX_RDTSCP 0x08000000u
 #define FE7_EDX 0x00000100u /* the TSC's rate is constant */
 
 #define XSAVE_STATES 0x7u /* x87, SSE, AVX */
@@ -66,7 +68,7 @@ static const struct leaf {
     {LEAF_HYPERVISOR, 0, {0}, {LEAF_KVM, 0x4b4d564b, 0x564b4d56, 0x4d}}, /* "KVMKVMKVM" */
     {LEAF_KVM, 0, {0}, {KVM_CLOCK, 0, 0, 0}},
     {LEAF_EXTENDED_MAX, 0, {0, ANY, ANY, ANY}, {LEAF_SIZES, 0, 0, 0}},
-    {0x80000001, 0, {ANY, 0, FE1_ECX, FE1_EDX}, {0}},
+    {LEAF_EXTENDED, 0, {ANY, 0, FE1_ECX, FE1_EDX}, {0}},
     {0x80000002, 0, {ANY, ANY, ANY, ANY}, {0}}, /* the processor's name */
     {0x80000003, 0, {ANY, ANY, ANY, ANY}, {0}},
     {0x80000004, 0, {ANY, ANY, ANY, ANY}, {0}},
@@ -100,6 +102,14 @@ static struct cpuid_value ask_processor(uint32_t leaf, uint32_t subleaf) {
     struct cpuid_value v;
     __asm__("cpuid" : "=a"(v.eax), "=b"(v.ebx), "=c"(v.ecx), "=d"(v.edx) : "a"(leaf), "c"(subleaf));
     return v;
+}
+
+uint64_t cpuid_xcr0(void) {
+    return cpuid_template(LEAF_XSAVE, 0, ask_processor(LEAF_XSAVE, 0)).eax;
+}
+
+bool cpuid_has_rdtscp(void) {
+    return cpuid_template(LEAF_EXTENDED, 0, ask_processor(LEAF_EXTENDED, 0)).edx & FE1_EDX_RDTSCP;
 }
 
 /* Bits of an APIC identifier that tell vCPUs of one package apart. */

@@ -9,6 +9,7 @@
 
 /* Repetitions of one string instruction before events are looked at again. */
 #define REPETITIONS_MAX 512u
+#define PAGE_BYTES 4096u
 
 static uint64_t mask_of(unsigned bytes) {
     return bytes == 8 ? ~0ull : (1ull << bytes * 8) - 1;
@@ -132,6 +133,52 @@ static void do_bit(struct vcpu *vcpu, const struct instruction *in, struct gpa g
     vcpu->state->rflags |= old & bit ? RFLAGS_CF : 0;
 }
 
+/* --- Operands in the guest's linear memory --- */
+
+/* Where the bytes of one are: they may lie on two pages that are no neighbours. */
+struct operand {
+    unsigned bytes, first; /* on the first page */
+    struct gpa at[2];
+};
+
+/* False: a page fault was raised. access: ACCESS_WRITE or 0. */
+static bool find_operand(struct vcpu *vcpu, uint64_t linear, unsigned bytes, uint32_t access,
+                         struct operand *out) {
+    unsigned left = PAGE_BYTES - (unsigned)(linear % PAGE_BYTES);
+    uint32_t error = 0;
+    out->bytes = bytes;
+    out->first = bytes < left ? bytes : left;
+    access |= vcpu_privilege(vcpu) == 3 ? ACCESS_USER : 0;
+    for (unsigned done = 0; done < bytes; done += out->first) {
+        if (walk(vcpu, linear + done, access, &out->at[done ? 1 : 0], &error))
+            continue;
+        vcpu_change(vcpu, BH_VCPU_CONTROL)->cr2 = linear + done;
+        vcpu_raise_error(vcpu, EXCEPTION_PF, error);
+        return false;
+    }
+    return true;
+}
+
+static struct gpa byte_of(const struct operand *o, unsigned i) {
+    return i < o->first ? GPA(o->at[0].value + i) : GPA(o->at[1].value + i - o->first);
+}
+
+static uint64_t read_operand(struct vcpu *vcpu, const struct operand *o) {
+    uint64_t value = 0;
+    if (o->first == o->bytes)
+        return read_physical(vcpu, o->at[0], o->bytes);
+    for (unsigned i = 0; i < o->bytes; i++)
+        value |= read_physical(vcpu, byte_of(o, i), 1) << 8 * i;
+    return value;
+}
+
+static void write_operand(struct vcpu *vcpu, const struct operand *o, uint64_t value) {
+    if (o->first == o->bytes)
+        write_physical(vcpu, o->at[0], o->bytes, value);
+    for (unsigned i = 0; i < o->bytes && o->first != o->bytes; i++)
+        write_physical(vcpu, byte_of(o, i), 1, value >> 8 * i & 0xff);
+}
+
 /* --- String instructions --- */
 
 static uint64_t string_address(struct vcpu *vcpu, const struct instruction *in,
@@ -153,28 +200,21 @@ static void advance(struct vcpu *vcpu, const struct instruction *in, enum genera
 
 /* One element. False: a page fault was raised. */
 static bool string_step(struct vcpu *vcpu, const struct instruction *in) {
-    uint32_t user = vcpu_privilege(vcpu) == 3 ? ACCESS_USER : 0, error = 0;
-    uint64_t value = vcpu->state->general[RAX], linear;
+    uint64_t value = vcpu->state->general[RAX];
     uint64_t by = vcpu->state->rflags & RFLAGS_DF ? 0 - (uint64_t)in->bytes : in->bytes;
-    struct gpa from, to;
+    struct operand from, to;
     if (in->kind == INSTRUCTION_MOVS) {
-        linear = string_address(vcpu, in, RSI, in->segment);
-        if (!walk(vcpu, linear, user, &from, &error))
-            goto fault;
-        value = read_physical(vcpu, from, in->bytes);
+        if (!find_operand(vcpu, string_address(vcpu, in, RSI, in->segment), in->bytes, 0, &from))
+            return false;
+        value = read_operand(vcpu, &from);
     }
-    linear = string_address(vcpu, in, RDI, BH_ES);
-    if (!walk(vcpu, linear, user | ACCESS_WRITE, &to, &error))
-        goto fault;
-    write_physical(vcpu, to, in->bytes, value);
+    if (!find_operand(vcpu, string_address(vcpu, in, RDI, BH_ES), in->bytes, ACCESS_WRITE, &to))
+        return false;
+    write_operand(vcpu, &to, value);
     if (in->kind == INSTRUCTION_MOVS)
         advance(vcpu, in, RSI, by);
     advance(vcpu, in, RDI, by);
     return true;
-fault:
-    vcpu_change(vcpu, BH_VCPU_CONTROL)->cr2 = linear;
-    vcpu_raise_error(vcpu, EXCEPTION_PF, error);
-    return false;
 }
 
 static void do_string(struct vcpu *vcpu, const struct instruction *in) {
@@ -197,20 +237,16 @@ static void do_string(struct vcpu *vcpu, const struct instruction *in) {
 
 /* INS and OUTS: one element between the port and memory. */
 static bool port_step(struct vcpu *vcpu, const struct instruction *in, uint16_t port, bool input) {
-    uint32_t access = vcpu_privilege(vcpu) == 3 ? ACCESS_USER : 0, error = 0;
     uint64_t by = vcpu->state->rflags & RFLAGS_DF ? 0 - (uint64_t)in->bytes : in->bytes;
     enum general_register reg = input ? RDI : RSI;
     uint64_t linear = string_address(vcpu, in, reg, input ? BH_ES : in->segment);
-    struct gpa gpa;
-    if (!walk(vcpu, linear, access | (input ? ACCESS_WRITE : 0), &gpa, &error)) {
-        vcpu_change(vcpu, BH_VCPU_CONTROL)->cr2 = linear;
-        vcpu_raise_error(vcpu, EXCEPTION_PF, error);
+    struct operand memory;
+    if (!find_operand(vcpu, linear, in->bytes, input ? ACCESS_WRITE : 0, &memory))
         return false;
-    }
     if (input)
-        write_physical(vcpu, gpa, in->bytes, bus_port_read(port, in->bytes));
+        write_operand(vcpu, &memory, bus_port_read(port, in->bytes));
     else
-        bus_port_write(port, in->bytes, read_physical(vcpu, gpa, in->bytes));
+        bus_port_write(port, in->bytes, read_operand(vcpu, &memory));
     advance(vcpu, in, reg, by);
     return true;
 }

@@ -7,7 +7,6 @@
 #include "mgmt/vmm/msr.h"
 
 #define XCR0_X87 0x1u
-#define XCR0_ALLOWED 0x7u /* x87, SSE, AVX; as the CPUID template says */
 #define XCR0_AVX 0x6u
 
 static const char *why = "";
@@ -68,8 +67,9 @@ static bool on_memory(struct vcpu *vcpu) {
 static void on_xsetbv(struct vcpu *vcpu) {
     const uint64_t *general = vcpu->state->general;
     uint64_t value = general[RDX] << 32 | (uint32_t)general[RAX];
-    if ((uint32_t)general[RCX] != 0 || (value & ~(uint64_t)XCR0_ALLOWED) || !(value & XCR0_X87) ||
-        ((value & 4) && (value & XCR0_AVX) != XCR0_AVX)) {
+    /* KVM checks the privilege here, too: not every processor does before it leaves the guest. */
+    if (vcpu_privilege(vcpu) != 0 || (uint32_t)general[RCX] != 0 || (value & ~cpuid_xcr0()) ||
+        !(value & XCR0_X87) || ((value & 4) && (value & XCR0_AVX) != XCR0_AVX)) {
         vcpu_raise_error(vcpu, EXCEPTION_GP, 0);
         return;
     }

@@ -132,7 +132,8 @@ static bool pic_asks(const struct vcpu *vcpu) {
 
 bool machine_wakes(const struct vcpu *vcpu) {
     const struct lapic *lapic = &vcpu->lapic;
-    return lapic->nmi || lapic->init || lapic_pending(lapic) >= 0 || pic_asks(vcpu);
+    bool enabled = vcpu->state->rflags & RFLAGS_IF;
+    return lapic->nmi || lapic->init || (enabled && (lapic_pending(lapic) >= 0 || pic_asks(vcpu)));
 }
 
 static bool is_ready(const struct bh_vcpu_state *state) {

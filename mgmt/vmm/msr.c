@@ -3,6 +3,7 @@
 #include <stddef.h>
 
 #include "mgmt/vmm/clock.h"
+#include "mgmt/vmm/cpuid.h"
 #include "mgmt/vmm/vcpu.h"
 
 /* MTRRs: a fixed table that says what the firmware of a PC would have said. What the guest writes
@@ -183,8 +184,9 @@ static bool field_admits(uint32_t msr, uint64_t value) {
         return true;
     case MSR_SYSENTER_CS:
     case MSR_SFMASK:
-    case MSR_TSC_AUX:
         return value >> 32 == 0;
+    case MSR_TSC_AUX:
+        return value >> 32 == 0 && cpuid_has_rdtscp();
     default:
         return is_canonical(value);
     }

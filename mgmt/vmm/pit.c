@@ -6,6 +6,8 @@ enum { COMMAND = 3 };
 #define READ_BACK 3u /* in the place of a channel's number */
 #define ACCESS_LATCH 0u
 #define STATUS_OUT 0x80u
+/* A periodic timer that is faster than this would leave the guest no time to run in. */
+#define PERIOD_NS_MIN 20000u
 #define CONTROL_GATE 0x01u
 #define CONTROL_SPEAKER 0x02u
 #define CONTROL_REFRESH 0x10u
@@ -15,8 +17,10 @@ static uint64_t count_of(const struct pit_channel *c) {
     return c->reload ? c->reload : 0x10000u;
 }
 
+/* Seconds apart from the rest: a product would overflow after four hours. */
 static uint64_t ticks_since(const struct pit_channel *c) {
-    return (loop_now_ns() - c->started_ns) * PIT_HZ / NS_PER_S;
+    uint64_t ns = loop_now_ns() - c->started_ns;
+    return ns / NS_PER_S * PIT_HZ + ns % NS_PER_S * PIT_HZ / NS_PER_S;
 }
 
 static bool is_periodic(const struct pit_channel *c) {
@@ -24,7 +28,7 @@ static bool is_periodic(const struct pit_channel *c) {
 }
 
 static uint64_t ns_of(uint64_t ticks) {
-    return (ticks * NS_PER_S + PIT_HZ - 1) / PIT_HZ;
+    return ticks / PIT_HZ * NS_PER_S + (ticks % PIT_HZ * NS_PER_S + PIT_HZ - 1) / PIT_HZ;
 }
 
 static uint16_t counter(const struct pit_channel *c) {
@@ -56,10 +60,12 @@ static void expired(void *context) {
     struct pit *pit = context;
     struct pit_channel *c = &pit->channel[0];
     pit->pulse();
-    if (is_periodic(c)) {
-        uint64_t periods = ticks_since(c) / count_of(c) + 1;
-        loop_timer_set(&pit->timer, c->started_ns + ns_of(periods * count_of(c)), expired, pit);
-    }
+    if (!is_periodic(c))
+        return;
+    uint64_t periods = ticks_since(c) / count_of(c) + 1;
+    uint64_t due_ns = c->started_ns + ns_of(periods * count_of(c));
+    uint64_t soonest_ns = loop_now_ns() + PERIOD_NS_MIN;
+    loop_timer_set(&pit->timer, due_ns < soonest_ns ? soonest_ns : due_ns, expired, pit);
 }
 
 static void start(struct pit *pit, unsigned which) {

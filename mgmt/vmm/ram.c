@@ -3,13 +3,26 @@
 #include <string.h>
 
 static struct {
-    const struct bh_guest_ram *range;
+    struct bh_guest_ram range[BH_GUEST_RAM_MAX];
     uint32_t count;
 } ram;
 
+/* Whether `next` goes on where `range` ends, in both ways of counting. */
+static bool is_continued(const struct bh_guest_ram *range, const struct bh_guest_ram *next) {
+    return range->gpa + range->bytes == next->gpa && range->va + range->bytes == next->va;
+}
+
+/* A guest does not know of how many pieces the host has made its memory: what crosses from one to
+ * the next is still in RAM. */
 void ram_init(const struct bh_guest_ram *ranges, uint32_t count) {
-    ram.range = ranges;
-    ram.count = count;
+    ram.count = 0;
+    for (uint32_t i = 0; i < count && i < BH_GUEST_RAM_MAX; i++) {
+        struct bh_guest_ram *last = &ram.range[ram.count ? ram.count - 1 : 0];
+        if (ram.count && is_continued(last, &ranges[i]))
+            last->bytes += ranges[i].bytes;
+        else
+            ram.range[ram.count++] = ranges[i];
+    }
 }
 
 void *ram_at(struct gpa gpa, uint64_t bytes) {

@@ -15,6 +15,7 @@ struct gpa {
 };
 #define GPA(address) ((struct gpa){address})
 
+/* Copies them; ranges that follow one another become one. Up to BH_GUEST_RAM_MAX. */
 void ram_init(const struct bh_guest_ram *ranges, uint32_t count);
 
 /* The bytes at gpa .. gpa + bytes, or NULL if not all of them lie in one range of RAM. bytes may be

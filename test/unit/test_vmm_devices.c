@@ -37,6 +37,27 @@ static void periodic_interrupt(void **state) {
     assert_int_equal(pulses, 1);
 }
 
+/* The least count leaves time for the guest; and the rate stays for days. */
+static void fast_and_long(void **state) {
+    (void)state;
+    struct pit pit;
+    pit_init(&pit, pulse);
+    pit_write(&pit, 3, 0x14); /* channel 0, low byte, mode 2 */
+    pit_write(&pit, 0, 1);    /* 1.19 MHz */
+    pulses = 0;
+    fake_loop_advance(1000000000);
+    assert_in_range(pulses, 1000, 50000);
+    pit_write(&pit, 3, 0x34);
+    pit_write(&pit, 0, 11932 & 0xff);
+    pit_write(&pit, 0, 11932 >> 8);
+    for (unsigned hour = 0; hour < 10; hour++) {
+        pulses = 0;
+        fake_loop_advance(3600ull * 1000000000);
+        assert_in_range(pulses, 359900, 360100);
+    }
+    loop_timer_cancel(&pit.timer);
+}
+
 static void latched_count(void **state) {
     (void)state;
     struct pit pit;
@@ -198,10 +219,15 @@ static void ranges(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(periodic_interrupt), cmocka_unit_test(latched_count),
-        cmocka_unit_test(gated_channel),      cmocka_unit_test(date),
-        cmocka_unit_test(serial_output),      cmocka_unit_test(serial_input),
-        cmocka_unit_test(serial_loop),        cmocka_unit_test(ranges),
+        cmocka_unit_test(periodic_interrupt),
+        cmocka_unit_test(latched_count),
+        cmocka_unit_test(fast_and_long),
+        cmocka_unit_test(gated_channel),
+        cmocka_unit_test(date),
+        cmocka_unit_test(serial_output),
+        cmocka_unit_test(serial_input),
+        cmocka_unit_test(serial_loop),
+        cmocka_unit_test(ranges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,13 +33,29 @@ static void on_write(void *unused, uint64_t offset, unsigned bytes, uint64_t val
     seen.value = value;
 }
 
+static uint64_t port_value;
+
+static uint64_t port_read(void *unused, uint64_t offset, unsigned bytes) {
+    (void)unused, (void)offset, (void)bytes;
+    return 0xabcd;
+}
+
+static void port_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
+    (void)unused, (void)offset, (void)bytes;
+    port_value = value;
+}
+
 static int setup(void **state) {
+    static struct bus_range port = {
+        .base = 0x70, .length = 4, .read = port_read, .write = port_write};
     static struct bus_range range = {
         .base = DEVICE, .length = 4096, .read = on_read, .write = on_write};
     static bool added;
     (void)state;
-    if (!added)
+    if (!added) {
         bus_add_memory(&range);
+        bus_add_ports(&port);
+    }
     added = true;
     guest_reset();
     guest_long_mode();
@@ -195,6 +211,63 @@ static void code_at_an_edge(void **state) {
     assert_int_equal(guest_state.event & 0xff, EXCEPTION_UD);
 }
 
+/* The pages 0x20 to 0x2f of the guest's memory as small ones; the one at `linear` lies at `gpa`. */
+static void map_small(uint64_t linear, uint64_t gpa, uint64_t flags) {
+    uint64_t *tables = (uint64_t *)(void *)(guest_ram + 0x1000);
+    tables[512] = 0x3007;
+    tables[1024] = 0x4007;
+    for (uint64_t i = 0x10; i < 0x30; i++)
+        tables[1536 + i] = i << 12 | 7;
+    tables[1536 + (linear >> 12)] = gpa | flags;
+}
+
+/* A word whose halves lie on pages that are no neighbours in memory: what lies behind the first one
+ * is somebody else's. */
+static void strings_across_pages(void **state) {
+    (void)state;
+    map_small(0x21000, 0x28000, 7);
+    memcpy(guest_ram + 0x20fff, "\x11", 1);
+    memcpy(guest_ram + 0x21000, "\x99", 1);
+    memcpy(guest_ram + 0x28000, "\x22", 1);
+    guest_state.qualification = 0x70 | BH_EXIT_PORT_STRING | 2u << 24 | 8u << 28;
+    guest_state.next_rip = CODE + 2;
+    guest_state.general[RSI] = 0x20fff;
+    emulate_port_string(&guest_vcpu);
+    assert_int_equal(port_value, 0x2211);
+    guest_state.qualification |= BH_EXIT_PORT_IN;
+    guest_state.general[RDI] = 0x20fff;
+    emulate_port_string(&guest_vcpu);
+    assert_int_equal(guest_ram[0x20fff], 0xcd);
+    assert_int_equal(guest_ram[0x28000], 0xab);
+    assert_int_equal(guest_ram[0x21000], 0x99);
+
+    memcpy(guest_ram + CODE, "\x66\xa5", 2); /* MOVSW: the device is behind the second page */
+    guest_state.rip = CODE;
+    guest_state.general[RSI] = 0x22000;
+    guest_state.general[RDI] = 0x20fff;
+    map_small(0x21000, 0, 0);
+    assert_true(emulate_memory_access(&guest_vcpu));
+    assert_int_equal(guest_state.event & 0xff, EXCEPTION_PF);
+    assert_int_equal(guest_state.cr2, 0x21000);
+    assert_int_equal(guest_ram[0x20fff], 0xcd); /* nothing of it is done */
+    assert_int_equal(guest_state.general[RSI], 0x22000);
+}
+
+/* Memory that the host made of two pieces is one to the guest. */
+static void memory_of_pieces(void **state) {
+    (void)state;
+    struct bh_guest_ram pieces[] = {{0, 0x100000, (uint64_t)guest_ram},
+                                    {0x100000, 0x100000, (uint64_t)guest_ram + 0x100000},
+                                    {0x300000, 0x100000, (uint64_t)guest_ram + 0x200000}};
+    ram_init(pieces, 3);
+    assert_int_equal(ram_ranges(), 2);
+    assert_ptr_equal(ram_at(GPA(0xff000), 0x2000), guest_ram + 0xff000);
+    assert_null(ram_at(GPA(0x1ff000), 0x2000));
+    assert_null(ram_at(GPA(0x200000), 1));
+    assert_ptr_equal(ram_at(GPA(0x300000), 0x100000), guest_ram + 0x200000);
+    assert_null(ram_at(GPA(0x300000), ~0ull));
+}
+
 static void walks(void **state) {
     (void)state;
     struct gpa gpa;
@@ -238,10 +311,16 @@ static void lengths(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(loads, setup),      cmocka_unit_test_setup(stores, setup),
-        cmocka_unit_test_setup(arithmetic, setup), cmocka_unit_test_setup(strings, setup),
-        cmocka_unit_test_setup(refused, setup),    cmocka_unit_test_setup(code_at_an_edge, setup),
-        cmocka_unit_test_setup(walks, setup),      cmocka_unit_test(lengths),
+        cmocka_unit_test_setup(loads, setup),
+        cmocka_unit_test_setup(stores, setup),
+        cmocka_unit_test_setup(arithmetic, setup),
+        cmocka_unit_test_setup(strings, setup),
+        cmocka_unit_test_setup(refused, setup),
+        cmocka_unit_test_setup(code_at_an_edge, setup),
+        cmocka_unit_test_setup(walks, setup),
+        cmocka_unit_test(lengths),
+        cmocka_unit_test_setup(strings_across_pages, setup),
+        cmocka_unit_test_setup(memory_of_pieces, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
