@@ -489,10 +489,11 @@ static bool find_hvm_files(struct domain *d, struct domain_error *error) {
     const struct bh_definition *definition = &d->definition;
     size_t bytes;
     if (host_info()->vcpu_bytes == 0)
-        return refuse(error,
-                      "%s: guest %s is HVM: this processor has no guest mode (AMD SVM with nested "
-                      "paging), or the firmware has switched it off",
-                      d->file, definition->name);
+        return refuse(
+            error,
+            "%s:%u: guest %s is HVM: this processor has no guest mode (AMD SVM with nested "
+            "paging), or the firmware has switched it off",
+            d->file, definition->kernel_line, definition->name);
     if (!find_file(d, "kernel", definition->kernel, &bytes, error))
         return false;
     d->hvm.kernel_bytes = bytes;

@@ -305,6 +305,10 @@ static void ended(enum power_end how) {
     machine.end = how;
 }
 
+void machine_switch_off(void) {
+    ended(POWER_OFF);
+}
+
 void machine_type(const char *text, size_t bytes) {
     uart_receive(&machine.uart, text, bytes);
 }

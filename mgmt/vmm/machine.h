@@ -13,6 +13,8 @@ struct vcpu *machine_vcpu(uint32_t index);
 
 /* How it ended, if it did. */
 enum power_end machine_end(void);
+/* Ends it as if its plug had been pulled. */
+void machine_switch_off(void);
 
 /* Before each entry: gives the vCPU the interrupt that is due, or asks hv to say when it can take
  * one.

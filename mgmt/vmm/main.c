@@ -168,10 +168,14 @@ static void typed(void *unused, const char *text, size_t bytes) {
     machine_type(text, bytes);
 }
 
+/* A guest that does not listen, because it is not up yet or has no ACPI, could only be waited for
+ * in vain: its machine is switched off. */
 static void press_button(void *unused) {
     (void)unused;
-    if (!power_button())
-        printf("vmm: the guest does not listen to its power button\n");
+    if (power_button())
+        return;
+    printf("vmm: the guest does not listen to its power button; switched off\n");
+    machine_switch_off();
 }
 
 static const struct bh_guest_info *find_guest(void) {

@@ -12,8 +12,7 @@ NET = "<interface type='network'><mac address='52:54:00:42:48:01'/>" \
 
 
 def boot(ctx, files=None, **definition):
-    return ctx.boot_pvh(guests=ctx.guests(linux=linux.definition(**definition)),
-                        files={**linux.files(ctx.root), **(files or {})})
+    return ctx.boot_pvh(guests=ctx.guests(linux=linux.definition(**definition)), files=files)
 
 
 def shell(vm):

@@ -156,24 +156,76 @@ def test_told_to_end(ctx):
     expect("guest a ended: exit status 0" in serial_log(ctx), "in order")
 
 
+class Session:
+    """./dev run with somebody in front of it, who reads and types."""
+
+    def __init__(self, ctx, *arguments):
+        self.child = subprocess.Popen(
+            [sys.executable, os.path.join(ctx.root, "test", "tools", "run.py"), "--build", ctx.build, "--log",
+             ctx.path("log"), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.said = ""
+
+    def read_until(self, pattern):
+        """The match in all that was said so far."""
+        while not (found := re.search(pattern, self.said, re.M)):
+            data = os.read(self.child.stdout.fileno(), 65536)
+            expect(data, f"it said no {pattern!r}: {self.said}")
+            self.said += data.decode(errors="replace").replace("\r", "")
+        return found
+
+    def type(self, text):
+        self.child.stdin.write(text.encode())
+        self.child.stdin.flush()
+
+    def power_off(self):
+        self.type("poweroff\n")
+        rest = self.child.communicate(timeout=60)[0]
+        self.said += rest.decode(errors="replace").replace("\r", "")
+        expect_equal(self.child.returncode, 0, self.said)
+
+
+def page(url):
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return answer.read().decode()
+
+
 @limit(60)
 def test_url(ctx):
     """The URL that it prints answers."""
     port = machine.free_port()
-    child = subprocess.Popen([sys.executable, os.path.join(ctx.root, "test", "tools", "run.py"), "--build", ctx.build,
-                              "--log", ctx.path("log"), "--forward", f"{port}:webd:80", *folder(ctx, webd=web())],
-                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    said = ""
-    for line in child.stdout:
-        said += line
-        if "answers, " in line:
-            break
-    url = re.search(rf"^dev: (http://127\.0\.0\.1:{port}/) is port 80 of webd$", said, re.M)
-    expect(url, f"it prints the URL: {said}")
-    with urllib.request.urlopen(url.group(1), timeout=10) as page:
-        expect(b"<html" in page.read().lower(), "the demo's page")
-    said += child.communicate("poweroff\n", timeout=30)[0]
-    expect_equal(child.returncode, 0, said)
+    session = Session(ctx, "--forward", f"{port}:webd:80", *folder(ctx, webd=web()))
+    url = session.read_until(rf"^dev: (http://127\.0\.0\.1:{port}/) is port 80 of webd$").group(1)
+    session.read_until(r"answers, ")
+    expect("<html" in page(url).lower(), "the demo's page")
+    session.power_off()
+
+
+@limit(120)
+def test_linux(ctx):
+    """The demo's Linux: its page answers, its shell is on the host console, and it hears its power button."""
+    session = Session(ctx)
+    url = session.read_until(r"^dev: (http://\S+/) is port 80 of linux$").group(1)
+    session.read_until(rf"dev: {re.escape(url)} answers, ")
+    shown = page(url)
+    expect("Linux on Bulkhead" in shown and re.search(r"^Linux \(none\) 6\.1\..* x86_64", shown, re.M),
+           f"its page: {shown}")
+    session.type("console linux\n")
+    session.type("echo $((6 * 7))=answer; wget -q -O - http://10.0.2.15/ | grep title\n")
+    session.read_until(r"^42=answer")
+    session.read_until(r"<title>Bulkhead</title>")  # the other guest's
+    session.type("\x1d")
+    session.power_off()
+    expect("guest linux ended: exit status 0" in session.said, f"in order: {session.said}")
+    expect("switched off" not in session.said, "by itself")
+
+
+def test_without_guest_mode(ctx):
+    """A processor without SVM: the Linux guest is refused with the reason, PV guests go on."""
+    status, said = run(ctx, "--cpu", "max,la57=off,svm=off", typed="poweroff\n")
+    expect_equal(status, 2, said)
+    expect(re.search(r"mgmt: guests/linux.xml:\d+: guest linux is HVM: this processor has no guest mode", said),
+           f"the reason: {said}")
+    expect("mgmt: guest webd started" in said, f"the other guests: {said}")
 
 
 def shown_in_readme(ctx):
@@ -186,8 +238,10 @@ def test_readme(ctx):
     """Every line of README's section "What you will see" is seen; `...` stands for what differs."""
     lines = shown_in_readme(ctx)
     expect(len(lines) >= 8, f"README shows what a newcomer will see: {lines}")
-    status, said = run(ctx, typed="poweroff\n")
-    expect_equal(status, 0, said)
+    session = Session(ctx)
+    session.read_until(r"linux: init: up")
+    session.power_off()
     for line in lines:
         pattern = ".*".join(re.escape(part) for part in line.split("..."))
-        expect(re.search(rf"^(?:.*\x1b\[[0-9;]*[A-Z])?{pattern}$", said, re.M), f"README shows {line!r}; there was:\n{said}")
+        expect(re.search(rf"^(?:.*\x1b\[[0-9;]*[A-Z])?{pattern}$", session.said, re.M),
+               f"README shows {line!r}; there was:\n{session.said}")

@@ -6,6 +6,11 @@ Sorted names, no times, no owners: the same files give the same bytes.
 import os
 import xml.etree.ElementTree as ElementTree
 
+import linux
+import newc as cpio
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
 
 class DefinitionError(Exception):
     """What a person has to mend in a definitions folder or on the command line."""
@@ -13,20 +18,8 @@ class DefinitionError(Exception):
 
 def newc(files):
     """The archive, as bytes, of `files`: a dict of name to contents."""
-    out = bytearray()
-
-    def entry(inode, name, mode, data):
-        raw = name.encode() + b"\0"
-        fields = [inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(raw), 0]
-        out.extend(b"070701" + b"".join(b"%08X" % field for field in fields) + raw)
-        out.extend(b"\0" * (-len(out) % 4) + data)
-        out.extend(b"\0" * (-len(out) % 4))
-
-    for number, name in enumerate(sorted(files), 1):
-        entry(number, name, 0o100644, files[name])
-    entry(0, "TRAILER!!!", 0, b"")
-    out.extend(b"\0" * (-len(out) % 512))
-    return bytes(out)
+    out = cpio.pack([(name, linux.FILE, files[name]) for name in sorted(files)])
+    return out + b"\0" * (-len(out) % 512)
 
 
 def read_tree(folder):
@@ -67,6 +60,16 @@ def examples(build):
     return found
 
 
+def shipped(build, wanted):
+    """The files of these names that are there without being brought: built programs, Linux."""
+    programs = {**examples(build), "vmm.bin": os.path.join(build, "mgmt", "vmm", "vmm.bin")}
+    files = {}
+    for name in programs.keys() & wanted:
+        with open(programs[name], "rb") as program:
+            files[name] = program.read()
+    return {**files, **linux.shipped(ROOT, wanted)}
+
+
 def check_guests(folder):
     """The definitions in `folder`, or a DefinitionError that says what is wrong with it."""
     if not os.path.isdir(folder):
@@ -78,19 +81,13 @@ def check_guests(folder):
 
 
 def boot_files(build, guests, extra=None):
-    """What goes into the boot archive: mgmt, the files in `guests`, and the built examples that its
-    definitions name and `guests` does not bring itself. `extra` overrides and adds."""
-    files = {}
-    shipped = {**examples(build), "vmm.bin": os.path.join(build, "mgmt", "vmm", "vmm.bin")}
-    if guests:
-        for name in check_guests(guests):
-            with open(os.path.join(guests, name), "rb") as handle:
-                for wanted in named_files(handle.read()):
-                    if wanted in shipped:
-                        with open(shipped[wanted], "rb") as program:
-                            files[wanted] = program.read()
-        files.update(read_tree(guests))
-    files.update(extra or {})
+    """What goes into the boot archive: mgmt, the files in `guests`, and what its definitions name and
+    `guests` does not bring itself. `extra` overrides and adds."""
+    files = {**(read_tree(guests) if guests else {}), **(extra or {})}
+    wanted = set()
+    for name in check_guests(guests) if guests else ():
+        wanted.update(named_files(files[name]))
+    files = {**shipped(build, wanted - files.keys()), **files}
     with open(os.path.join(build, "mgmt", "mgmt.bin"), "rb") as handle:
         files.setdefault("mgmt.bin", handle.read())
     return files

@@ -1,20 +1,17 @@
-"""Linux guests for tests: Debian's kernel as its package brings it, and an initramfs of busybox."""
+"""Linux guests: Debian's kernel as its package brings it, and an initramfs of busybox. The parts were
+fetched by `subprojects/fetch-sources --linux`; the demo and the tests use the same."""
 
 import gzip
 import os
 import stat
 
+import newc
+
 MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci",
-           "virtio_blk", "failover", "net_failover", "virtio_net", "virtio-rng")
-INIT = """#!/bin/busybox sh
-/bin/busybox mkdir -p /proc /sys /dev /tmp
-/bin/busybox --install -s /bin
-export PATH=/bin
-mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev 2>/dev/null
-for module in MODULES; do insmod /$module.ko; done
-echo "init: up, $(nproc) processors"
-exec setsid cttyhack sh
-"""
+           "virtio_blk", "failover", "net_failover", "virtio_net", "virtio-rng", "evdev", "button")
+PROGRAM = stat.S_IFREG | 0o755
+FILE = stat.S_IFREG | 0o644
+FOLDER = stat.S_IFDIR | 0o755
 
 
 def folder(root):
@@ -26,39 +23,35 @@ def read(root, name):
         return handle.read()
 
 
-def newc(entries):
-    """An initramfs of (name, mode, contents)."""
-    out = bytearray()
-    for number, (name, mode, data) in enumerate([*entries, ("TRAILER!!!", 0, b"")], 1):
-        raw = name.encode() + b"\0"
-        fields = [number, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(raw), 0]
-        out += b"070701" + b"".join(b"%08X" % field for field in fields) + raw
-        out += b"\0" * (-len(out) % 4) + data
-        out += b"\0" * (-len(out) % 4)
-    return bytes(out)
+def example(root, name):
+    with open(os.path.join(root, "guestlib", "examples", "linux", name), "rb") as handle:
+        return handle.read()
 
 
-def initramfs(root, init=INIT):
-    program = stat.S_IFREG | 0o755
-    entries = [("bin", stat.S_IFDIR | 0o755, b""),
-               ("bin/busybox", program, read(root, "busybox")),
-               ("init", program, init.replace("MODULES", " ".join(MODULES)).encode())]
-    entries += [(f"{name}.ko", stat.S_IFREG | 0o644, read(root, f"{name}.ko")) for name in MODULES]
-    return gzip.compress(newc(entries), 6, mtime=0)
+def initramfs(root, more=()):
+    """The demo's, and `more`: (name, mode, contents)."""
+    entries = [("bin", FOLDER, b""), ("www", FOLDER, b""), ("www/cgi-bin", FOLDER, b""),
+               ("bin/busybox", PROGRAM, read(root, "busybox")),
+               ("init", PROGRAM, example(root, "init")),
+               ("www/cgi-bin/index.cgi", PROGRAM, example(root, "index.cgi")),
+               ("modules", FILE, " ".join(MODULES).encode())]
+    entries += [(f"{name}.ko", FILE, read(root, f"{name}.ko")) for name in MODULES]
+    return gzip.compress(newc.pack([*entries, *more]), 6, mtime=0)
 
 
-def files(root):
-    """What goes beside the definition."""
-    return {"vmlinuz": read(root, "vmlinuz"), "initrd.gz": initramfs(root)}
+def shipped(root, wanted):
+    """Those of these files that a definition may name without bringing them."""
+    made = {"vmlinuz": lambda: read(root, "vmlinuz"), "initrd.gz": lambda: initramfs(root)}
+    return {name: made[name]() for name in made.keys() & wanted}
 
 
-def definition(memory=256, vcpus=1, devices="", kernel="vmlinuz"):
+def definition(memory=256, vcpus=1, devices="", kernel="vmlinuz", name="linux", arguments=""):
     return f"""<domain type='bulkhead'>
-  <name>linux</name>
+  <name>{name}</name>
   <memory unit='MiB'>{memory}</memory>
   <vcpu>{vcpus}</vcpu>
   <os><type>hvm</type><kernel>{kernel}</kernel><initrd>initrd.gz</initrd>
-    <cmdline>console=ttyS0 panic=-1</cmdline></os>
+    <cmdline>console=ttyS0 panic=-1 {arguments}</cmdline></os>
   <devices><console/>{devices}</devices>
 </domain>
 """

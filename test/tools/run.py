@@ -29,7 +29,7 @@ EXIT_OFF, EXIT_USAGE, EXIT_TIMEOUT, EXIT_PANIC, EXIT_QEMU, EXIT_SETUP, EXIT_LEFT
 REFUSED = re.compile(r"^mgmt: .*\.xml:\d+: ", re.M)
 READY = re.compile(r"^mgmt: ready", re.M)
 CTRL_A = b"\x01"
-POWEROFF_SECONDS = 10
+POWEROFF_SECONDS = 30  # mgmt gives its guests 20
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,6 +44,7 @@ def parse(arguments):
     parser.add_argument("--guests", default=image.DEMO)
     parser.add_argument("--mem", default="2G")
     parser.add_argument("--smp", type=int, default=1)
+    parser.add_argument("--cpu", default="max,la57=off")
     parser.add_argument("--firmware", choices=["bios", "uefi"], default="bios")
     parser.add_argument("--cmdline", default="")
     parser.add_argument("--disk", action="append", default=[])
@@ -103,8 +104,10 @@ def forwards(options):
     """What is reachable from this machine: a list of (host port, guest, port, protocol, address)."""
     addresses = guest_addresses(options.guests)
     rules = [parse_forward(rule) for rule in options.forward]
-    if not rules and addresses.get("webd"):
-        rules = [(8080 if port_is_free(8080, "tcp") else vm.free_port(), "webd", 80, "tcp")]
+    if not options.forward:
+        usual = {"webd": 8080, "linux": 8081}
+        rules = [(port if port_is_free(port, "tcp") else vm.free_port(), guest, 80, "tcp")
+                 for guest, port in usual.items() if addresses.get(guest)]
     for port, guest, _, protocol in rules:
         if guest not in addresses:
             known = ", ".join(sorted(addresses)) or "none"
@@ -260,6 +263,7 @@ def run(options):
         signal.signal(number, lambda *_: told_to_end.set())
     terminal = Terminal(not options.headless)
     machine = vm.VM(folder, image=disk, firmware=options.firmware, mem=options.mem, smp=options.smp,
+                    cpu=options.cpu,
                     disks=[f"file={path},format={'qcow2' if path.endswith('.qcow2') else 'raw'}"
                            for path in options.disk],
                     forwards=[f"{protocol}:127.0.0.1:{port}-{address}:{inner}"
