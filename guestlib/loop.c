@@ -141,10 +141,20 @@ static void run_events(uint64_t group, uint64_t bits) {
     }
 }
 
+/* The first timer's deadline. Often the same as last time, and a division to convert. */
+static uint64_t timer_deadline(void) {
+    static uint64_t ns, tsc;
+    if (ns != loop.timers->deadline_ns) {
+        ns = loop.timers->deadline_ns;
+        tsc = tsc_from_ns(ns, loop.tsc_hz);
+    }
+    return tsc;
+}
+
 static uint64_t sleep_deadline(void) {
     if (loop.work_first || loop.stopped)
         return BH_DEADLINE_POLL;
-    return loop.timers ? tsc_from_ns(loop.timers->deadline_ns, loop.tsc_hz) : BH_DEADLINE_NEVER;
+    return loop.timers ? timer_deadline() : BH_DEADLINE_NEVER;
 }
 
 static void wait_and_run_events(uint64_t deadline) {

@@ -350,7 +350,49 @@ bool emulate_memory_access(struct vcpu *vcpu) {
     return true;
 }
 
+/* The instructions that exit, without prefixes: how long they are, and their bytes, lowest first.
+ */
+static const struct plain {
+    uint32_t bytes, code;
+} plain[BH_EXIT_COUNT] = {
+    [BH_EXIT_CPUID] = {2, 0xa20f},       [BH_EXIT_MSR_READ] = {2, 0x320f},
+    [BH_EXIT_MSR_WRITE] = {2, 0x300f},   [BH_EXIT_HLT] = {1, 0xf4},
+    [BH_EXIT_HYPERCALL] = {3, 0xd9010f}, [BH_EXIT_WBINVD] = {2, 0x090f},
+    [BH_EXIT_XSETBV] = {3, 0xd1010f},
+};
+
+/* Whether the first bytes of the code are the plain instruction of this exit: its length, or 0. */
+static unsigned plain_length(uint32_t exit, uint32_t code) {
+    uint32_t bytes = exit < BH_EXIT_COUNT ? plain[exit].bytes : 0;
+    return bytes && (code ^ plain[exit].code) << (32 - 8 * bytes) == 0 ? bytes : 0;
+}
+
+/* The first bytes of the code where it lies above 4 GiB, in one page: only 64-bit code can be
+ * there, so the segments, which cost another look into hv, are not asked. That it may be fetched is
+ * known: it has been. 0: not so. */
+static uint32_t high_code(struct vcpu *vcpu) {
+    uint64_t rip = vcpu->state->rip;
+    uint32_t error, code;
+    struct gpa gpa;
+    if (rip >> 32 == 0 || rip % PAGE_BYTES > PAGE_BYTES - sizeof(code) ||
+        !walk(vcpu, rip, 0, &gpa, &error))
+        return 0;
+    const void *at = ram_at(gpa, sizeof(code));
+    if (!at)
+        return 0;
+    memcpy(&code, at, sizeof(code));
+    return code;
+}
+
+/* From cheap to dear: nearly every guest needs the first alone. */
 unsigned emulate_length(struct vcpu *vcpu) {
-    uint8_t code[INSTRUCTION_BYTES_MAX];
-    return decode_length(code, walk_fetch(vcpu, code, sizeof(code)), vcpu_code_bytes(vcpu));
+    uint32_t exit = vcpu->state->exit, first;
+    unsigned length = plain_length(exit, high_code(vcpu));
+    if (length)
+        return length;
+    uint8_t code[INSTRUCTION_BYTES_MAX] = {0};
+    unsigned count = walk_fetch(vcpu, code, sizeof(code));
+    memcpy(&first, code, sizeof(first));
+    length = plain_length(exit, first);
+    return length && length <= count ? length : decode_length(code, count, vcpu_code_bytes(vcpu));
 }

@@ -88,9 +88,11 @@ static void bit_clear(uint32_t *bits, uint8_t vector) {
 }
 
 static int highest(const uint32_t *bits) {
-    for (int word = 7; word >= 0; word--)
-        if (bits[word])
-            return word * 32 + 31 - __builtin_clz(bits[word]);
+    for (int word = 6; word >= 0; word -= 2) {
+        uint64_t two = (uint64_t)bits[word + 1] << 32 | bits[word];
+        if (two)
+            return word * 32 + 63 - __builtin_clzll(two);
+    }
     return -1;
 }
 
@@ -151,9 +153,10 @@ int lapic_pending(const struct lapic *lapic) {
 }
 
 int lapic_waiting(const struct lapic *lapic) {
-    int vector = highest(lapic->request), in_service = highest(lapic->service);
+    int vector = highest(lapic->request);
     if (vector < 0 || !is_enabled(lapic))
         return -1;
+    int in_service = highest(lapic->service);
     return vector >> 4 > (in_service < 0 ? 0 : in_service >> 4) ? vector : -1;
 }
 

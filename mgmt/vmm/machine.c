@@ -175,6 +175,8 @@ void machine_deliver(struct vcpu *vcpu) {
     update_cr8(vcpu);
     if (lapic->nmi)
         deliver_nmi(vcpu);
+    if (lapic_waiting(lapic) < 0 && !pic_asks(vcpu))
+        return; /* nearly always */
     int vector = lapic_pending(lapic);
     bool external = pic_asks(vcpu);
     if ((vector >= 0 || external) && is_ready(state) && (state->rflags & RFLAGS_IF)) {

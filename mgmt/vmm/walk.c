@@ -9,6 +9,15 @@
 #define ENTRY_LARGE 0x80ull
 #define ENTRY_NO_EXECUTE (1ull << 63)
 #define ENTRY_ADDRESS 0x000ffffffffff000ull
+/* Where a level's index begins in the linear address. */
+enum {
+    BITS_PER_LEVEL = 9,
+    SHIFT_LEVEL_1 = 12,
+    SHIFT_LEVEL_2 = 21,
+    SHIFT_LEVEL_3 = 30,
+    SHIFT_LEVEL_4 = 39,
+    SHIFT_LEVEL_5 = 48,
+};
 #define FAULT_PRESENT 0x1u
 #define CR0_WP 0x10000u
 
@@ -21,9 +30,12 @@ struct found {
 
 /* One level. False: not present, or the table is not in RAM. */
 static bool step(struct gpa table, unsigned index, unsigned entry_bytes, struct found *found) {
-    uint64_t entry = 0;
-    if (!ram_read(GPA(table.value + (uint64_t)index * entry_bytes), &entry, entry_bytes) ||
-        !(entry & ENTRY_PRESENT))
+    const void *at = ram_at(GPA(table.value + (uint64_t)index * entry_bytes), entry_bytes);
+    if (!at)
+        return false;
+    uint64_t entry =
+        entry_bytes == 8 ? *(const volatile uint64_t *)at : *(const volatile uint32_t *)at;
+    if (!(entry & ENTRY_PRESENT))
         return false;
     found->entry = entry;
     found->rights &= entry;
@@ -32,27 +44,28 @@ static bool step(struct gpa table, unsigned index, unsigned entry_bytes, struct 
     return true;
 }
 
-/* Tables with entries of 8 bytes: 2 levels below the PDPTEs, 4 or 5 in 64-bit mode. */
+/* Tables with entries of 8 bytes: 2 levels below the PDPTEs, which have no rights; 4 or 5 in 64-bit
+ * mode. */
 static bool walk_wide(const struct bh_vcpu_state *state, uint64_t linear, struct found *found,
                       struct gpa *gpa) {
-    unsigned levels = state->efer & EFER_LMA ? (state->cr4 & CR4_LA57 ? 5 : 4) : 3;
-    uint64_t table = state->cr3 & (levels == 3 ? 0xffffffe0u : ENTRY_ADDRESS);
-    if (levels == 3)
+    uint64_t table = state->cr3 & ENTRY_ADDRESS;
+    unsigned shift = state->cr4 & CR4_LA57 ? SHIFT_LEVEL_5 : SHIFT_LEVEL_4;
+    if (!(state->efer & EFER_LMA)) {
+        struct found pdpte = {0};
         linear &= 0xffffffffu;
-    for (unsigned level = levels; level > 0; level--) {
-        unsigned shift = 12 + 9 * (level - 1);
-        unsigned index = linear >> shift & (level == 3 && levels == 3 ? 3 : 511);
-        uint64_t rights = found->rights;
-        if (!step(GPA(table), index, 8, found))
+        if (!step(GPA(state->cr3 & 0xffffffe0u), (unsigned)(linear >> SHIFT_LEVEL_3), 8, &pdpte))
             return false;
-        if (level == 3 && levels == 3)
-            found->rights = rights; /* a PDPTE has none */
-        else if (level == 1 || ((level == 2 || level == 3) && (found->entry & ENTRY_LARGE))) {
+        table = pdpte.entry & ENTRY_ADDRESS;
+        shift = SHIFT_LEVEL_2;
+    }
+    while (step(GPA(table), linear >> shift & 511, 8, found)) {
+        if (shift == SHIFT_LEVEL_1 || (shift <= SHIFT_LEVEL_3 && (found->entry & ENTRY_LARGE))) {
             uint64_t offset = (1ull << shift) - 1;
             *gpa = GPA((found->entry & ENTRY_ADDRESS & ~offset) | (linear & offset));
             return true;
         }
         table = found->entry & ENTRY_ADDRESS;
+        shift -= BITS_PER_LEVEL;
     }
     return false;
 }

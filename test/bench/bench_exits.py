@@ -7,6 +7,7 @@ ROUNDS = 1000
 
 @figure("hvm_pio_exit", most=1_500)
 @figure("hvm_cpuid_exit", most=1_500)
+@figure("hvm_cpuid_exit_low")
 @figure("hvm_msr_exit")
 def exits(bench):
     files = {"bench.elf": bench.built("test", "guest", "hvm", "hvm-bench.elf")}
@@ -14,7 +15,8 @@ def exits(bench):
         vm.wait_for(r"bench: ready", timeout=60)
         talk = Talk(vm, "bench", answer=r"bench: (\w+) (\d+)")
         for name, what in (("hvm_pio_exit", "PM1 control register, which the VMM keeps"),
-                           ("hvm_cpuid_exit", "leaf 0; no NRIP save in this processor"),
-                           ("hvm_msr_exit", "x2APIC task priority")):
+                           ("hvm_cpuid_exit", "leaf 0, code above 4 GiB; no NRIP save in this processor"),
+                           ("hvm_cpuid_exit_low", "the same, code below 4 GiB"),
+                           ("hvm_msr_exit", "x2APIC task priority, code above 4 GiB")):
             each, said = talk.each(f"{name} {{}}", ROUNDS)
             bench.add(name, int(said.group(2)), each.moves, f"median of {ROUNDS}; {what}")

@@ -96,7 +96,7 @@ class Talk:
         self.vm.wait_for(f"attached to {self.name}", timeout)
         self.vm.send(line)
         for _ in range(self.answers + 1):
-            found = self.vm.wait_for(f"^{self.answer}$", timeout)
+            found = self.vm.wait_for(f"^{self.answer}\\n", timeout)  # not a part of a line
         self.answers += 1
         self.vm.send_bytes(b"\x1d")
         return found

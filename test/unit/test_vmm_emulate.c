@@ -309,6 +309,35 @@ static void lengths(void **state) {
     assert_int_equal(decode_length(NULL, 0, 8), 0);
 }
 
+static unsigned length_at(uint64_t rip, uint32_t exit, const char *code, unsigned bytes) {
+    memcpy(guest_ram + rip % GUEST_RAM_BYTES, code, bytes);
+    guest_state.rip = rip;
+    guest_state.exit = exit;
+    guest_vcpu.fresh = 0;
+    return emulate_length(&guest_vcpu);
+}
+#define LENGTH(rip, exit, code) length_at(rip, exit, code, sizeof(code) - 1)
+
+/* Of the instruction that exited: with and without prefixes, below and above 4 GiB. */
+static void lengths_of_exits(void **state) {
+    (void)state;
+    uint64_t *tables = (uint64_t *)(void *)(guest_ram + 0x1000);
+    tables[1] = tables[0]; /* the first 512 GiB again */
+    uint64_t high = 0x8000000000 | CODE;
+    assert_int_equal(LENGTH(high, BH_EXIT_CPUID, "\x0f\xa2"), 2);
+    assert_int_equal(guest_vcpu.fresh & BH_VCPU_SEGMENTS, 0);
+    assert_int_equal(LENGTH(high, BH_EXIT_HLT, "\xf4\xff"), 1);
+    assert_int_equal(LENGTH(high, BH_EXIT_XSETBV, "\x0f\x01\xd1"), 3);
+    assert_int_equal(LENGTH(high, BH_EXIT_CPUID, "\x66\x48\x0f\xa2"), 4);
+    assert_int_equal(LENGTH(high, BH_EXIT_MSR_READ, "\x0f\xa2"), 2); /* rewritten meanwhile */
+    assert_int_equal(LENGTH(CODE, BH_EXIT_MSR_WRITE, "\x0f\x30"), 2);
+    assert_int_equal(LENGTH(CODE, BH_EXIT_WBINVD, "\x0f\x08"), 2); /* INVD */
+    uint64_t edge = (high & ~0xfffull) + 0xfff;
+    assert_int_equal(LENGTH(edge, BH_EXIT_CPUID, "\x0f\xa2"), 2);
+    tables[512] = 0; /* unmapped meanwhile */
+    assert_int_equal(LENGTH(high, BH_EXIT_CPUID, "\x0f\xa2"), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(loads, setup),
@@ -319,6 +348,7 @@ int main(void) {
         cmocka_unit_test_setup(code_at_an_edge, setup),
         cmocka_unit_test_setup(walks, setup),
         cmocka_unit_test(lengths),
+        cmocka_unit_test_setup(lengths_of_exits, setup),
         cmocka_unit_test_setup(strings_across_pages, setup),
         cmocka_unit_test_setup(memory_of_pieces, setup),
     };

@@ -3,6 +3,7 @@
  * counts instructions. The host's counters, read before and after, tell the transitions. */
 #include "mgmt/vmm/power.h"
 #include "test/guest/hvm/kernel.h"
+#include "test/guest/hvm/layout.h"
 
 enum { SAMPLES_MAX = 2001 };
 
@@ -25,12 +26,25 @@ static void port_read(void) {
     in16(POWER_PM1_CONTROL);
 }
 
-static void cpuid_exit(void) {
+/* As any 64-bit kernel's, this code runs above 4 GiB. */
+static void run_high(void (*function)(void)) {
+    ((void (*)(void))((uint64_t)function + HIGH_ALIAS))();
+}
+
+static void cpuid_exit_low(void) {
     cpuid(0, 0);
 }
 
-static void msr_read(void) {
+static void cpuid_exit(void) {
+    run_high(cpuid_exit_low);
+}
+
+static void msr_read_low(void) {
     rdmsr(APIC_TASK_PRIORITY);
+}
+
+static void msr_read(void) {
+    run_high(msr_read_low);
 }
 
 static uint64_t count_rounds(void (*round)(void), uint64_t rounds) {
@@ -48,6 +62,7 @@ static const struct {
 } figures[] = {
     {"hvm_pio_exit", port_read},
     {"hvm_cpuid_exit", cpuid_exit},
+    {"hvm_cpuid_exit_low", cpuid_exit_low},
     {"hvm_msr_exit", msr_read},
 };
 

@@ -1,6 +1,6 @@
 /* Start of the tiny kernels for HVM guests: entered by the PVH note in 32-bit protected mode without
  * paging, EBX at hvm_start_info (Xen, public/arch-x86/hvm/start_info.h); goes on in 64-bit mode with the
- * first 4 GiB mapped one to one. Further vCPUs come in by STARTUP in real mode. */
+ * first 4 GiB mapped one to one, and again at HIGH_ALIAS. Further vCPUs come in by STARTUP in real mode. */
 #include "test/guest/hvm/layout.h"
 
     .section .note.pvh, "a", @note
@@ -16,6 +16,7 @@ start:
     lgdt gdt_pointer
     movl %ebx, pvh_start_info
     movl $(directories_of_4_gib + 0x3), page_map + 0
+    movl $(directories_of_4_gib + 0x3), page_map + 8 * (HIGH_ALIAS >> 39)
     xorl %ecx, %ecx
 1:  movl %ecx, %eax /* four directories, then 2,048 pages of 2 MiB in them */
     shll $12, %eax
