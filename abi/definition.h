@@ -68,8 +68,8 @@ struct bh_definition {
     uint32_t name_line; /* lines in the XML, for messages */
     uint32_t memory_line;
     uint32_t kernel_line;
-    uint16_t guest_type; /* enum bh_guest_type */
-    uint16_t vcpus;      /* 1 and up; PV: 1 */
+    uint16_t guest_type;                   /* enum bh_guest_type */
+    uint16_t vcpus;                        /* 1 and up; PV: 1 */
     char kernel[BH_DEFINITION_TEXT_BYTES]; /* a file of the boot archive */
     char arguments[512];
     struct bh_definition_disk disk[BH_DEFINITION_DISKS_MAX];

@@ -59,11 +59,18 @@ struct bh_domain_info {
     uint32_t reserved;
 };
 
-/* What a VMM is told besides, about its guest: at guest_info_offset, on the same page. Version 1. */
+/* What a VMM is told besides, about its guest: at guest_info_offset, on the same page. Version 1.
+ */
 #define BH_GUEST_INFO_VERSION 1u
 #define BH_GUEST_VCPUS_MAX 16u
 #define BH_GUEST_RAM_MAX 12u
 #define BH_GUEST_NO_DISK 0xffffffffu
+
+/* A VMM has a Context for each of its guest's vCPUs, on its one Space and CapTable. All start at
+ * the image's entry with the address of the domain information in RDI and their number in RSI; the
+ * first one's is 0, and so it is in any other domain. Each has a stack, and an Event of 64 bits to
+ * wait for; what devices signal is the first one's. */
+#define BH_GUEST_KICK_BIT 63u
 
 /* A stretch of guest-physical addresses that is RAM, and where the VMM finds it, read and write. */
 struct bh_guest_ram {
@@ -73,24 +80,24 @@ struct bh_guest_ram {
 };
 
 struct bh_guest_vcpu {
-    uint64_t state_va; /* its state page (vcpu.h) */
-    uint32_t slot;     /* of the Vcpu: VCPU_RUN, VCPU_SYNC */
-    uint32_t reserved;
+    uint64_t state_va;  /* its state page (vcpu.h) */
+    uint32_t slot;      /* of the Vcpu: VCPU_RUN, VCPU_SYNC */
+    uint32_t kick_slot; /* SIGNAL this to set BH_GUEST_KICK_BIT in its Context's Event */
 };
 
 struct bh_guest_info {
     uint32_t version;
     uint32_t vcpus;
     uint32_t ram_ranges; /* ascending in gpa; the first begins at 0 */
-    /* Block devices (by index) that hold the guest's kernel and initrd; the guest does not see them.
-     * initrd_disk may be BH_GUEST_NO_DISK. The others, from 0 on, are the guest's. */
+    /* Block devices (by index) that hold the guest's kernel and initrd; the guest does not see
+     * them. initrd_disk may be BH_GUEST_NO_DISK. The others, from 0 on, are the guest's. */
     uint32_t kernel_disk;
     uint32_t initrd_disk;
     uint32_t guest_disks;
     uint64_t kernel_bytes, initrd_bytes;
-    /* Doorbells: an OUT of 2 bytes to port doorbell_port + 64 * d + 2 * q sets bit doorbell_bit + d of
-     * this domain's Event; d: the guest's virtio devices in order, q: their queues. 0 doorbells: none
-     * are set up, these OUTs are exits. */
+    /* Doorbells: an OUT of 2 bytes to port doorbell_port + 64 * d + 2 * q sets bit doorbell_bit + d
+     * of this domain's Event; d: the guest's virtio devices in order, q: their queues. 0 doorbells:
+     * none are set up, these OUTs are exits. */
     uint32_t doorbells;
     uint32_t doorbell_bit;
     uint32_t doorbell_port;

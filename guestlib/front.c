@@ -11,6 +11,10 @@
 /* Completions taken in one turn, so that one device cannot keep all others waiting. */
 #define COMPLETIONS_PER_TURN 128u
 
+/* front_wait looks at least this often: it may run on a Context whose Event the server does not
+ * signal. */
+#define LOOK_NS 1000000u
+
 static bool open_queue(struct front *front) {
     const struct bh_device_info *device = front->device;
     return queue_client_open(&front->queue, (struct bh_queue_header *)device->client_va,
@@ -150,14 +154,17 @@ bool front_submit(struct front *front, struct front_request request) {
 bool front_wait(struct front *front, bool (*done)(void *argument), void *argument,
                 uint64_t timeout_ns) {
     uint64_t hz = guest_domain()->tsc_hz;
+    uint64_t look_tsc = tsc_from_ns(LOOK_NS, hz);
     uint64_t deadline_tsc = tsc_from_ns(tsc_to_ns(tsc_read(), hz) + timeout_ns, hz);
     for (;;) {
         front_service(front);
         if (done(argument))
             return true;
-        uint64_t bits, group, mask = 1ull << front->device->event_bit;
-        /* TIMEOUT or anything unexpected: the deadline decides. */
-        if (hc_wait(mask, deadline_tsc, &bits, &group) != BH_OK && tsc_read() >= deadline_tsc)
+        uint64_t now = tsc_read();
+        if (now >= deadline_tsc)
             return false;
+        uint64_t bits, group, mask = 1ull << front->device->event_bit;
+        uint64_t look = deadline_tsc - now < look_tsc ? deadline_tsc : now + look_tsc;
+        hc_wait(mask, look, &bits, &group); /* whatever it returns, the queue decides */
     }
 }

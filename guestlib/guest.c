@@ -16,7 +16,7 @@
 #define ARGUMENTS_MAX 64
 
 int main(int argc, char **argv) __attribute__((weak)); /* mgmt has boot_main instead */
-_Noreturn void guest_start(const void *info);
+_Noreturn void guest_start(const void *info, uint64_t context);
 
 static const struct bh_domain_info *domain;
 static uint64_t tsc_hz;
@@ -99,7 +99,9 @@ static void start_from_boot(const struct bh_bootinfo *info) {
     boot_main(info);
 }
 
-void guest_start(const void *info) {
+void guest_start(const void *info, uint64_t context) {
+    if (context != 0 && guest_further_main)
+        guest_further_main((unsigned)context);
     uint64_t magic;
     memcpy(&magic, info, sizeof magic);
     if (magic == BH_DOMAIN_MAGIC && main)

@@ -35,6 +35,11 @@ _Noreturn void guest_panic(const char *format, ...) __attribute__((format(__prin
 /* Where stdout and stderr go: the console, or guest_log_write. */
 void guest_output(const char *text, size_t bytes);
 
+/* --- for the VMM, which has several Contexts (abi/domain.h, BH_GUEST_KICK_BIT): where the further
+ * ones begin, before or after main does; it must not return. None of this library may be used by
+ * two Contexts at once, nor before main has begun. */
+void guest_further_main(unsigned context) __attribute__((weak, noreturn));
+
 /* --- for mgmt, which is started with boot information instead
  * -------------------------------------- It has no heap of its host's and no console, and brings
  * these instead of main; guests leave them undefined. boot_main must not return. */

@@ -176,6 +176,12 @@ void loop_turn(bool sleep) {
     run_work();
 }
 
+void loop_serve(uint64_t bits) {
+    run_events(0, bits);
+    run_timers();
+    run_work();
+}
+
 uint64_t loop_deadline_tsc(void) {
     return sleep_deadline();
 }

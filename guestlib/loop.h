@@ -51,6 +51,10 @@ uint64_t loop_now_ns(void);
  * For programs that wait for more than the loop does (the VMM). */
 void loop_turn(bool sleep);
 
+/* For programs that take what is pending by WAIT themselves: runs the handlers of these bits (of a
+ * 64-bit Event; 0: none), then due timers and posted work. */
+void loop_serve(uint64_t bits);
+
 /* When the next timer is due (a TSC value; 0 if work is posted), and which Event bits the loop
  * waits for: what VCPU_RUN needs instead of WAIT. */
 uint64_t loop_deadline_tsc(void);

@@ -1,6 +1,7 @@
 /* The image header (abi/image.h) and the first instruction of init, mgmt and every guest. hv leaves
- * RDI = information page, RSP = end of the stack - 8, the FPU in its initial state (x87 control word
- * 037Fh, MXCSR 1F80h: what the C ABI wants), so that nothing is left to set up. */
+ * RDI = information page, RSI = number of the Context (0 but in a VMM), RSP = end of the stack - 8,
+ * the FPU in its initial state (x87 control word 037Fh, MXCSR 1F80h: what the C ABI wants), so that
+ * nothing is left to set up. */
 
     .section .image_header, "a", @progbits
     .quad 0x474d49444b4c4842 /* BH_IMAGE_MAGIC */

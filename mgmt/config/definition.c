@@ -399,6 +399,7 @@ static void fill_attributes(struct parse *p, enum element e, const char **attrib
 /* An element ends: what its text says. */
 static void fill_text(struct parse *p, enum element e, const char *text) {
     struct bh_definition *out = p->out;
+    uint32_t vcpus = 1;
     switch (e) {
     case NAME:
         out->name_line = p->line[p->depth];
@@ -420,8 +421,8 @@ static void fill_text(struct parse *p, enum element e, const char *text) {
         fill_memory(p, text);
         break;
     case VCPU:
-        if (strcmp(text, "1") != 0)
-            fail_value(p, e, text, "a guest has 1");
+        fill_u32(p, e, text, 1, BH_GUEST_VCPUS_MAX, &vcpus);
+        out->vcpus = (uint16_t)vcpus;
         break;
     case OS_TYPE:
         if (strcmp(text, "hvm") == 0)
@@ -488,6 +489,8 @@ static void check_end(struct parse *p, enum element e) {
              "<transient/> to lose what is written");
     if (e == DOMAIN_ && p->out->guest_type == BH_GUEST_PV && p->out->initrd[0])
         fail(p, p->line[p->depth], "<initrd>: a PV guest has none; remove it");
+    if (e == DOMAIN_ && p->out->guest_type == BH_GUEST_PV && p->out->vcpus > 1)
+        fail(p, p->line[p->depth], "<vcpu>: a PV guest has 1; remove it");
     if (e == CPUTUNE && p->out->quota_us > p->out->period_us)
         fail(
             p, p->line[p->depth],

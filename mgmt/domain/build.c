@@ -2,7 +2,6 @@
  * fixed function of the domain's number or its memory's place. */
 #include <string.h>
 
-#include "guestlib/tsc.h"
 #include "mgmt/domain/domain.h"
 #include "mgmt/host.h"
 #include "mgmt/hv.h"
@@ -19,12 +18,8 @@
  * it. An HVM guest's follow (hvm.h). */
 #define GUEST_SLOTS 64u
 #define GUEST_SLOT_SIGNAL 1u /* one for each device */
+#define GUEST_SLOT_FAULT 31u /* what its Contexts' faults signal; no rights */
 #define GUEST_SLOT_VIEW 32u  /* its mapped Regions */
-
-/* A round of the scheduler gives a guest of weight 1,024 this much. */
-#define QUANTUM_US 5000u
-#define QUANTUM_US_MIN 100u
-#define WEIGHT_USUAL 1024u
 
 #define LARGE_PAGE_ORDER 9u /* 2 MiB */
 
@@ -49,11 +44,16 @@ static bool is_hvm(const struct domain *d) {
     return d->definition.guest_type == BH_GUEST_HVM;
 }
 
-/* Private RAM: of an HVM guest's VMM, its own. */
-static uint64_t ram_pages(const struct domain *d) {
+/* Private RAM, of an HVM guest's VMM its own: the image, its stack, the heap; then the further
+ * Contexts' stacks. */
+static uint64_t heap_end(const struct domain *d) {
     if (is_hvm(d))
         return hvm_vmm_pages(&d->image);
     return (d->definition.memory_bytes + BH_PAGE_BYTES - 1) / BH_PAGE_BYTES;
+}
+
+static uint64_t ram_pages(const struct domain *d) {
+    return heap_end(d) + contexts_stack_pages(&d->definition);
 }
 
 static uint64_t table_slots(const struct domain *d) {
@@ -90,20 +90,21 @@ static enum bh_status allocate_pages(uint64_t left, chunk *chunks, uint32_t *cou
  * their size needs; 4 KiB pages where segments of the image begin and end and where chunks are
  * small. */
 static uint64_t pool_pages(const struct domain *d) {
-    uint64_t small = d->image.stack_end;
+    uint64_t small = d->image.stack_end, stacks = contexts_stack_pages(&d->definition);
     for (uint32_t i = 0; i < d->ram_chunks; i++)
         if (memory_order(d->ram[i]) < LARGE_PAGE_ORDER)
             small += memory_pages(d->ram[i]);
     uint64_t ram = 1 + (ram_pages(d) >> 27) + 1 + (ram_pages(d) >> 18) + 1 + small / 512 + 2;
     uint64_t shared = 2 + d->shared.pages / 512 + 2;
-    return 1 + ram + shared + (is_hvm(d) ? hvm_pool_pages(&d->hvm) : 0);
+    return 1 + ram + (stacks ? 2 + stacks / 512 : 0) + shared +
+           (is_hvm(d) ? hvm_pool_pages(&d->hvm) : 0);
 }
 
 static uint64_t object_pages(const struct domain *d) {
     const struct bh_bootinfo *info = host_info();
     /* A CapTable has a header as large as a slot; objects begin on cache lines. */
     uint64_t bytes = (table_slots(d) + 1) * info->slot_bytes + info->space_bytes +
-                     info->event_bytes + info->context_bytes + 4 * 64;
+                     info->event_bytes + 3 * 64 + contexts_object_bytes(&d->definition);
     uint64_t hvm = is_hvm(d) ? hvm_object_pages(&d->hvm) : 0;
     return (bytes + BH_PAGE_BYTES - 1) / BH_PAGE_BYTES + pool_pages(d) + hvm;
 }
@@ -167,7 +168,6 @@ static enum bh_status make_objects(const struct domain *d) {
     } objects[] = {
         {DOMAIN_SLOT_TABLE, BH_TYPE_CAPTABLE, table_slots(d)},
         {DOMAIN_SLOT_EVENT, BH_TYPE_EVENT, 64},
-        {DOMAIN_SLOT_CONTEXT, BH_TYPE_CONTEXT, 0},
         {DOMAIN_SLOT_SPACE, BH_TYPE_SPACE, pool_pages(d)},
     };
     for (unsigned i = 0; i < sizeof(objects) / sizeof(objects[0]); i++) {
@@ -176,7 +176,7 @@ static enum bh_status make_objects(const struct domain *d) {
         if (status)
             return status;
     }
-    return BH_OK;
+    return contexts_make(d);
 }
 
 static uint64_t mgmt_va(chunk c) {
@@ -252,7 +252,7 @@ static enum bh_status map_guest(const struct domain *d) {
     } segments[] = {
         {image->text_pages, READ_EXEC},  {image->text_pages + image->rodata_pages, READ_ONLY},
         {image->guard_page, READ_WRITE}, {image->guard_page + 1, 0},
-        {ram_pages(d), READ_WRITE},
+        {heap_end(d), READ_WRITE},
     };
     uint32_t views = 0;
     uint64_t begin = 0;
@@ -264,6 +264,13 @@ static enum bh_status map_guest(const struct domain *d) {
                 return status;
         }
         begin = segments[i].end;
+    }
+    for (uint32_t i = 1; i < contexts_count(&d->definition); i++) {
+        uint64_t stack = heap_end(d) + contexts_guard_page(i) + 1;
+        enum bh_status status =
+            map_segment(d, stack, stack + CONTEXT_STACK_PAGES, READ_WRITE, &views);
+        if (status)
+            return status;
     }
     uint64_t read_only = d->shared.read_only_pages;
     bh_ref shared = own(d, DOMAIN_SLOT_SHARED);
@@ -288,7 +295,7 @@ static enum domain_bit bit_of_class(enum bh_class class) {
 /* For each device: the guest may set the class's bit of mgmt's Event, mgmt the device's bit of the
  * guest's. */
 static enum bh_status make_signals(const struct domain *d) {
-    enum bh_status status = hv_copy(OWN(BH_INIT_EVENT), own(d, DOMAIN_SLOT_FAULT), BH_EVENT_SIGNAL,
+    enum bh_status status = hv_copy(OWN(BH_INIT_EVENT), guest(d, GUEST_SLOT_FAULT), BH_EVENT_SIGNAL,
                                     domain_bit(d, DOMAIN_BIT_FAULT), 0);
     for (uint32_t i = 0; i < d->shared.devices && !status; i++) {
         unsigned bit = domain_bit(d, bit_of_class(d->shared.device[i].class));
@@ -343,9 +350,9 @@ static void fill_info(const struct domain *d) {
         .tsc_hz = host_info()->tsc_hz,
         .wall_ns_at_tsc_0 = host_wall_ns_at_tsc_0(),
         .ram_va = BH_IMAGE_VA,
-        .ram_bytes = ram_pages(d) * BH_PAGE_BYTES,
+        .ram_bytes = heap_end(d) * BH_PAGE_BYTES,
         .heap_va = BH_IMAGE_VA + heap_page * BH_PAGE_BYTES,
-        .heap_bytes = (ram_pages(d) - heap_page) * BH_PAGE_BYTES,
+        .heap_bytes = (heap_end(d) - heap_page) * BH_PAGE_BYTES,
         .device_count = d->shared.devices,
         .arguments_bytes = (uint32_t)strlen(definition->arguments),
     };
@@ -374,44 +381,13 @@ static void fill_info(const struct domain *d) {
     }
 }
 
-static enum bh_status make_context(const struct domain *d) {
-    bh_ref context = own(d, DOMAIN_SLOT_CONTEXT);
-    const struct {
-        enum bh_binding what;
-        unsigned slot;
-    } bindings[] = {
-        {BH_BIND_CTX_SPACE, DOMAIN_SLOT_SPACE},
-        {BH_BIND_CTX_TABLE, DOMAIN_SLOT_TABLE},
-        {BH_BIND_CTX_EVENT, DOMAIN_SLOT_EVENT},
-        {BH_BIND_CTX_FAULT, DOMAIN_SLOT_FAULT},
-    };
-    const struct {
-        enum bh_reg reg;
-        uint64_t value;
-    } registers[] = {
-        {BH_REG_RIP, d->image.entry},
-        {BH_REG_RDI, GUEST_VA_SHARED},
-        {BH_REG_RSP, BH_IMAGE_VA + d->image.stack_end * BH_PAGE_BYTES - 8},
-    };
-    enum bh_status status = BH_OK;
-    for (unsigned i = 0; i < sizeof(bindings) / sizeof(bindings[0]) && !status; i++)
-        status = hv_bind(context, bindings[i].what, own(d, bindings[i].slot));
-    for (unsigned i = 0; i < sizeof(registers) / sizeof(registers[0]) && !status; i++)
-        status = hv_context_set(context, registers[i].reg, registers[i].value);
-    return status;
-}
-
-static enum bh_status schedule(const struct domain *d) {
-    const struct bh_definition *definition = &d->definition;
-    uint64_t hz = host_info()->tsc_hz;
-    uint64_t quantum_us = (uint64_t)QUANTUM_US * definition->weight / WEIGHT_USUAL;
-    if (quantum_us < QUANTUM_US_MIN)
-        quantum_us = QUANTUM_US_MIN;
-    uint64_t period_us = definition->quota_us ? definition->period_us : 0;
-    return hv_context_schedule(
-        own(d, DOMAIN_SLOT_CONTEXT), BH_INIT_CPU0 + d->number % host_info()->cpus, PRIORITY_GUEST,
-        tsc_from_ns(quantum_us * 1000, hz), tsc_from_ns(definition->quota_us * 1000ull, hz),
-        tsc_from_ns(period_us * 1000, hz));
+/* The references to mgmt's Event are made by its copy in the guest's table, which then has no
+ * rights and goes with the table. */
+static enum bh_status start_contexts(const struct domain *d) {
+    bh_ref fault = guest(d, GUEST_SLOT_FAULT);
+    enum bh_status status =
+        contexts_start(d, fault, GUEST_VA_SHARED, BH_IMAGE_VA + heap_end(d) * BH_PAGE_BYTES);
+    return status ? status : hv_narrow(fault, 0);
 }
 
 enum bh_status domain_build(struct domain *d) {
@@ -426,9 +402,7 @@ enum bh_status domain_build(struct domain *d) {
     if (!status)
         status = make_signals(d);
     if (!status)
-        status = make_context(d);
-    if (!status)
-        status = schedule(d);
+        status = start_contexts(d);
     if (!status)
         fill_info(d);
     if (!status && is_hvm(d))
@@ -446,16 +420,16 @@ enum bh_status domain_seal(struct domain *d) {
     if (!status)
         status = hv_narrow(own(d, DOMAIN_SLOT_SPACE), 0);
     if (!status)
-        status = hv_narrow(own(d, DOMAIN_SLOT_CONTEXT), context);
+        status = contexts_narrow(d, context);
     for (uint32_t i = 0; i < d->ram_chunks && !status; i++)
         status = hv_narrow(own(d, DOMAIN_SLOT_RAM + i), 0);
     /* The Untypeds keep RETYPE, which gives nothing while the Region above has taken all of them.
      */
-    return status ? status : hv_context_resume(own(d, DOMAIN_SLOT_CONTEXT));
+    return status ? status : contexts_resume(d);
 }
 
 void domain_revoke(struct domain *d) {
-    /* Objects first: with the Context gone the guest cannot run while its memory goes. */
+    /* Objects first: with the Contexts gone the guest cannot run while its memory goes. */
     memory_revoke(d->objects);
     memory_revoke(d->shared_chunk);
     for (uint32_t i = 0; i < d->ram_chunks; i++)
@@ -469,7 +443,4 @@ void domain_revoke(struct domain *d) {
 
 void domain_release(struct domain *d) {
     free_all(d);
-    /* Not made of the domain's memory; there is none if building failed early, which is no error.
-     */
-    hv_delete(own(d, DOMAIN_SLOT_FAULT));
 }

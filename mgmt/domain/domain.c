@@ -85,10 +85,7 @@ const char *domain_state_name(const struct domain *d) {
 }
 
 uint64_t domain_cpu_tsc(const struct domain *d) {
-    uint64_t now = 0;
-    if (d->built && hv_context_get(OWN(domain_slot(d, DOMAIN_SLOT_CONTEXT)), BH_REG_CPU_TIME, &now))
-        now = 0;
-    return d->cpu_tsc + now;
+    return d->cpu_tsc + (d->built ? contexts_cpu_tsc(d) : 0);
 }
 
 uint64_t domain_memory_pages(const struct domain *d) {
@@ -171,7 +168,7 @@ static void end_life(struct domain *d, bool start_again) {
     d->start_again = start_again;
     loop_timer_cancel(&d->expiry);
     if (d->built)
-        hv_context_suspend(OWN(domain_slot(d, DOMAIN_SLOT_CONTEXT)));
+        contexts_suspend(d);
     d->state = DOMAIN_DYING;
     for (unsigned bit = DOMAIN_BIT_FAULT; bit <= DOMAIN_BIT_NET; bit++)
         loop_on_event(domain_bit(d, (enum domain_bit)bit), NULL, NULL);
@@ -254,7 +251,7 @@ static bool may_restart(struct domain *d) {
 
 static void follow_policy(struct domain *d, enum bh_action action) {
     if (action == BH_ACTION_PRESERVE) {
-        hv_context_suspend(OWN(domain_slot(d, DOMAIN_SLOT_CONTEXT)));
+        contexts_suspend(d);
         set_state(d, DOMAIN_CRASHED);
     } else {
         end_life(d, action == BH_ACTION_RESTART && may_restart(d));
@@ -264,10 +261,9 @@ static void follow_policy(struct domain *d, enum bh_action action) {
 /* --- What guests say and do --------------------------------------------------------------------
  */
 
-static void report_registers(const struct domain *d) {
+static void report_registers(const struct domain *d, bh_ref context) {
     static const char names[][4] = {"rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8",
                                     "r9",  "r10", "r11", "r12", "r13", "r14", "r15", "rip", "flg"};
-    bh_ref context = OWN(domain_slot(d, DOMAIN_SLOT_CONTEXT));
     struct text line = {.bytes = 0};
     for (unsigned reg = BH_REG_RAX; reg <= BH_REG_RFLAGS; reg++) {
         uint64_t value = 0;
@@ -282,24 +278,28 @@ static void report_registers(const struct domain *d) {
 
 static void on_fault(void *context) {
     struct domain *d = context;
-    bh_ref guest = OWN(domain_slot(d, DOMAIN_SLOT_CONTEXT));
-    uint64_t state;
-    if (hv_context_get(guest, BH_REG_STATE, &state) || state != BH_CTX_FAULTED)
+    uint32_t which;
+    if (!contexts_find_fault(d, &which))
         return;
+    contexts_suspend(d); /* the others have nothing more to say */
+    bh_ref guest = contexts_at(d, which);
+    char vcpu[16] = "";
+    if (contexts_count(&d->definition) > 1)
+        snprintf(vcpu, sizeof(vcpu), "vCPU %u: ", which);
     d->crashes++;
-    snprintf(d->last_words, sizeof(d->last_words), "it faulted");
+    snprintf(d->last_words, sizeof(d->last_words), "%sit faulted", vcpu);
     if (d->definition.flags & BH_DEFINITION_CRASH_REPORT) {
         uint64_t vector = 0, error = 0, address = 0;
         hv_context_get(guest, BH_REG_FAULT_VECTOR, &vector);
         hv_context_get(guest, BH_REG_FAULT_ERROR, &error);
         hv_context_get(guest, BH_REG_FAULT_ADDRESS, &address);
-        snprintf(d->last_words, sizeof(d->last_words), "fault %llu, error %llx, address %llx",
-                 (unsigned long long)vector, (unsigned long long)error,
+        snprintf(d->last_words, sizeof(d->last_words), "%sfault %llu, error %llx, address %llx",
+                 vcpu, (unsigned long long)vector, (unsigned long long)error,
                  (unsigned long long)address);
     }
     log_line("mgmt", "guest %s crashed: %s", d->definition.name, d->last_words);
     if (d->definition.flags & BH_DEFINITION_CRASH_REPORT)
-        report_registers(d);
+        report_registers(d, guest);
     /* What it had written and nobody has taken yet belongs to its last words. */
     guest_console_service(&d->console);
     guest_console_log_tail(&d->console, LAST_WORDS_LINES);
@@ -572,7 +572,7 @@ bool domain_pause(struct domain *d, struct domain_error *error) {
     if (d->state != DOMAIN_RUNNING)
         return refuse(error, "guest %s is %s; only a running guest can be paused",
                       d->definition.name, domain_state_name(d));
-    hv_context_suspend(OWN(domain_slot(d, DOMAIN_SLOT_CONTEXT)));
+    contexts_suspend(d);
     set_state(d, DOMAIN_PAUSED);
     return true;
 }
@@ -581,7 +581,7 @@ bool domain_resume(struct domain *d, struct domain_error *error) {
     if (d->state != DOMAIN_PAUSED)
         return refuse(error, "guest %s is %s; only a paused guest can be resumed",
                       d->definition.name, domain_state_name(d));
-    hv_context_resume(OWN(domain_slot(d, DOMAIN_SLOT_CONTEXT)));
+    contexts_resume(d);
     set_state(d, DOMAIN_RUNNING);
     return true;
 }

@@ -14,6 +14,7 @@
 #include "mgmt/backend.h"
 #include "mgmt/config/definition.h"
 #include "mgmt/console/guest_console.h"
+#include "mgmt/domain/contexts.h"
 #include "mgmt/domain/control.h"
 #include "mgmt/domain/hvm.h"
 #include "mgmt/domain/image.h"
@@ -64,7 +65,7 @@ struct domain {
     struct loop_work work;    /* cleaning */
     struct loop_timer expiry; /* of a shutdown request */
     uint32_t detaching; /* back ends that have not let go yet, and 1 while they are being asked */
-    bool built;         /* the Context exists */
+    bool built;         /* the Contexts exist */
     bool ready;         /* it said so */
     bool start_again;   /* when DYING is over */
 
@@ -117,7 +118,7 @@ enum domain_slot {
     DOMAIN_SLOT_SPACE = 1,
     DOMAIN_SLOT_CONTEXT = 2,
     DOMAIN_SLOT_EVENT = 3,
-    DOMAIN_SLOT_FAULT = 4, /* mgmt's Event with the badge of this domain's faults */
+    DOMAIN_SLOT_CONTEXTS = 4, /* CapTable of further Contexts (contexts.h), if it has any */
     DOMAIN_SLOT_SHARED = 5,
     DOMAIN_SLOT_RAM = 6,     /* DOMAIN_CHUNKS_MAX Regions */
     DOMAIN_SLOT_SIGNAL = 16, /* BH_DOMAIN_DEVICES_MAX: its Event, the device's bit as badge */

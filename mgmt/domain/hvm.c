@@ -15,7 +15,8 @@ enum {
     SLOT_RAM = SLOT_STATE + BH_GUEST_VCPUS_MAX,       /* HVM_CHUNKS_MAX originals */
     SLOT_RAM_VMM = SLOT_RAM + HVM_CHUNKS_MAX,         /* a stretch's view in the VMM's Space */
     SLOT_RAM_GUEST = SLOT_RAM_VMM + BH_GUEST_RAM_MAX, /* and in the guest's */
-    SLOT_END = SLOT_RAM_GUEST + BH_GUEST_RAM_MAX,
+    SLOT_KICK = SLOT_RAM_GUEST + BH_GUEST_RAM_MAX,    /* BH_GUEST_VCPUS_MAX */
+    SLOT_END = SLOT_KICK + BH_GUEST_VCPUS_MAX,
 };
 _Static_assert(SLOT_END <= 64 + HVM_SLOTS, "slots");
 _Static_assert(HVM_CHUNKS_MAX + 1 <= BH_GUEST_RAM_MAX,
@@ -138,8 +139,12 @@ static enum bh_status make_vcpu(const struct domain *d, struct bh_guest_info *in
                                 uint32_t index) {
     bh_ref vcpu = slot(d, SLOT_VCPU + index), state = slot(d, SLOT_STATE + index);
     uint64_t va = VMM_VA_STATES + index * (uint64_t)BH_PAGE_BYTES;
-    info->vcpu[index] = (struct bh_guest_vcpu){.state_va = va, .slot = SLOT_VCPU + index};
-    enum bh_status status = hv_retype(OWN(d->objects), BH_TYPE_VCPU, 0, vcpu, 0);
+    info->vcpu[index] = (struct bh_guest_vcpu){
+        .state_va = va, .slot = SLOT_VCPU + index, .kick_slot = SLOT_KICK + index};
+    enum bh_status status = hv_copy(contexts_event(d, index), slot(d, SLOT_KICK + index),
+                                    BH_EVENT_SIGNAL, BH_GUEST_KICK_BIT, 0);
+    if (!status)
+        status = hv_retype(OWN(d->objects), BH_TYPE_VCPU, 0, vcpu, 0);
     if (!status)
         status = hv_retype(OWN(d->hvm.states), BH_TYPE_REGION, 1, state, 0);
     if (!status)

@@ -57,9 +57,9 @@ uint64_t clock_guest_tsc(void) {
     return tsc_read() - clock.host_tsc_at_0;
 }
 
-uint64_t clock_ns_at_tsc(uint64_t tsc) {
+uint64_t clock_host_tsc(uint64_t tsc) {
     uint64_t host = tsc + clock.host_tsc_at_0;
-    return host < tsc ? ~0ull : tsc_to_ns(host, clock.hz);
+    return host < tsc ? ~0ull : host;
 }
 
 /* The guest's TSC keeps its rate, so this is written once and never changes. */

@@ -10,8 +10,8 @@ void clock_init(uint64_t tsc_hz);
 void clock_start(struct vcpu *vcpu);
 
 uint64_t clock_guest_tsc(void);
-/* The loop's time at which the guest's TSC will show `tsc`. */
-uint64_t clock_ns_at_tsc(uint64_t tsc);
+/* The host's TSC when the guest's will show `tsc`; ~0 if that is beyond it. */
+uint64_t clock_host_tsc(uint64_t tsc);
 
 /* MSR_KVM_SYSTEM_TIME and MSR_KVM_WALL_CLOCK. False: the address is not RAM. */
 bool clock_set_system_time(struct vcpu *vcpu, uint64_t value);

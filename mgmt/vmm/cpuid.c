@@ -16,6 +16,8 @@
 #define LEAF_EXTENDED_MAX 0x80000000u
 #define LEAF_EXTENDED 0x80000001u
 #define LEAF_SIZES 0x80000008u
+#define LEAF_AMD_CACHES 0x8000001du
+#define LEAF_AMD_TOPOLOGY 0x8000001eu
 #define ANY ~0u
 
 /* ECX of leaf 1: SSE3 PCLMULQDQ SSSE3 FMA CX16 SSE4.1 SSE4.2 MOVBE POPCNT AES XSAVE AVX F16C RDRAND
@@ -33,6 +35,8 @@
 #define F7_EDX 0x00000010u
 /* ECX of leaf 80000001: LAHF ABM SSE4A MISALIGNSSE PREFETCHW */
 #define FE1_ECX 0x000001e1u
+#define FE1_ECX_SET 0x00400000u /* leaves 8000001D and 8000001E */
+#define FE1_ECX_CMP_LEGACY 0x00000002u
 /* EDX: SYSCALL NX MMXEXT 1-GiB pages RDTSCP LM, and AMD's repetition of leaf 1 */
 #define FE1_EDX 0x2dd3bb7fu
 #define FE1_EDX_RDTSCP 0x08000000u
@@ -67,8 +71,8 @@ static const struct leaf {
     {LEAF_XSAVE, 2, {ANY, ANY, 0, 0}, {0}},
     {LEAF_HYPERVISOR, 0, {0}, {LEAF_KVM, 0x4b4d564b, 0x564b4d56, 0x4d}}, /* "KVMKVMKVM" */
     {LEAF_KVM, 0, {0}, {KVM_CLOCK, 0, 0, 0}},
-    {LEAF_EXTENDED_MAX, 0, {0, ANY, ANY, ANY}, {LEAF_SIZES, 0, 0, 0}},
-    {LEAF_EXTENDED, 0, {ANY, 0, FE1_ECX, FE1_EDX}, {0}},
+    {LEAF_EXTENDED_MAX, 0, {0, ANY, ANY, ANY}, {LEAF_AMD_TOPOLOGY, 0, 0, 0}},
+    {LEAF_EXTENDED, 0, {ANY, 0, FE1_ECX, FE1_EDX}, {0, 0, FE1_ECX_SET, 0}},
     {0x80000002, 0, {ANY, ANY, ANY, ANY}, {0}}, /* the processor's name */
     {0x80000003, 0, {ANY, ANY, ANY, ANY}, {0}},
     {0x80000004, 0, {ANY, ANY, ANY, ANY}, {0}},
@@ -76,11 +80,16 @@ static const struct leaf {
     {0x80000006, 0, {ANY, ANY, ANY, ANY}, {0}},
     {0x80000007, 0, {0, 0, 0, FE7_EDX}, {0}},
     {LEAF_SIZES, 0, {0xffff, 0, 0, 0}, {0}},
+    {LEAF_AMD_CACHES, 0, {0x3fff, ANY, ANY, ANY}, {0}},
+    {LEAF_AMD_CACHES, 1, {0x3fff, ANY, ANY, ANY}, {0}},
+    {LEAF_AMD_CACHES, 2, {0x3fff, ANY, ANY, ANY}, {0}},
+    {LEAF_AMD_CACHES, 3, {0x3fff, ANY, ANY, ANY}, {0}},
 };
 
 /* Leaves whose ECX counts. */
 static bool has_subleaves(uint32_t leaf) {
-    return leaf == LEAF_CACHES || leaf == LEAF_STRUCTURED || leaf == LEAF_XSAVE;
+    return leaf == LEAF_CACHES || leaf == LEAF_STRUCTURED || leaf == LEAF_XSAVE ||
+           leaf == LEAF_AMD_CACHES;
 }
 
 struct cpuid_value cpuid_template(uint32_t leaf, uint32_t subleaf, struct cpuid_value host) {
@@ -127,6 +136,12 @@ static struct cpuid_value topology(const struct vcpu *vcpu, uint32_t subleaf, ui
     return (struct cpuid_value){0, 0, subleaf & 0xff, vcpu->number};
 }
 
+/* EAX of leaves 4 and 8000001D: who shares a cache; the last level is everybody's. */
+static uint32_t cache_sharing(uint32_t eax, uint32_t sharers) {
+    enum { TYPE = 0x1f, LAST_LEVEL = 3 };
+    return (eax & TYPE) && (eax >> 5 & 7) == LAST_LEVEL ? (sharers - 1) << 14 : 0;
+}
+
 static void add_own(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, uint32_t vcpus,
                     struct cpuid_value *v) {
     switch (leaf) {
@@ -138,7 +153,17 @@ static void add_own(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, uint32_t
         break;
     case LEAF_CACHES:
         if (v->eax & 0x1f)
-            v->eax |= ((1u << package_bits(vcpus)) - 1) << 26;
+            v->eax |= cache_sharing(v->eax, 1u << package_bits(vcpus)) |
+                      ((1u << package_bits(vcpus)) - 1) << 26;
+        break;
+    case LEAF_AMD_CACHES:
+        v->eax |= cache_sharing(v->eax, vcpus);
+        break;
+    case LEAF_AMD_TOPOLOGY: /* a core of one thread; one node */
+        *v = (struct cpuid_value){vcpu->number, vcpu->number & 0xff, 0, 0};
+        break;
+    case LEAF_EXTENDED:
+        v->ecx |= vcpus > 1 ? FE1_ECX_CMP_LEGACY : 0;
         break;
     case LEAF_TOPOLOGY:
         *v = topology(vcpu, subleaf, vcpus);
@@ -151,7 +176,7 @@ static void add_own(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, uint32_t
         }
         break;
     case LEAF_SIZES:
-        v->ecx |= vcpus - 1;
+        v->ecx |= package_bits(vcpus) << 12 | (vcpus - 1);
         break;
     default:
         break;

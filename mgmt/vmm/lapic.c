@@ -36,19 +36,12 @@ enum {
 #define FORMAT_MODEL 0xf0000000u
 #define ERROR_SEND_VECTOR 0x20u
 #define ERROR_RECEIVE_VECTOR 0x40u
-#define TIMER_MODE 0x60000u
-#define TIMER_PERIODIC 0x20000u
-#define TIMER_DEADLINE 0x40000u
 #define COMMAND_WRITABLE 0x000ccfffu
-/* A periodic timer that is faster than this would do nothing but interrupt. */
-#define PERIOD_NS_MIN 20000u
 
 static const uint32_t lvt_writable[] = {
     [LVT_CMCI] = 0x107ff,  [LVT_TIMER] = 0x700ff, [LVT_THERMAL] = 0x107ff, [LVT_COUNTERS] = 0x107ff,
     [LVT_LINT0] = 0x1a7ff, [LVT_LINT1] = 0x1a7ff, [LVT_ERROR] = 0x100ff,
 };
-
-static void expired(void *context);
 
 static bool is_x2apic(const struct lapic *lapic) {
     return lapic->base & APIC_BASE_X2APIC;
@@ -58,13 +51,15 @@ static bool is_enabled(const struct lapic *lapic) {
     return (lapic->base & APIC_BASE_ENABLED) && (lapic->spurious & SPURIOUS_ENABLED);
 }
 
-/* What INIT does; IA32_APIC_BASE and the identifier stay. */
-static void initialize(struct lapic *lapic) {
-    loop_timer_cancel(&lapic->timer);
+/* IA32_APIC_BASE and the identifier stay. */
+void lapic_init(struct lapic *lapic) {
     *lapic = (struct lapic){.host = lapic->host,
                             .id = lapic->id,
                             .base = lapic->base,
                             .format = FORMAT_FLAT,
+                            .due_tsc = LAPIC_TIMER_OFF,
+                            .startup = lapic->startup,
+                            .startup_vector = lapic->startup_vector,
                             .spurious = 0xff};
     for (unsigned i = 0; i < sizeof(lapic->lvt) / sizeof(lapic->lvt[0]); i++)
         lapic->lvt[i] = APIC_MASKED;
@@ -74,7 +69,7 @@ void lapic_reset(struct lapic *lapic, const struct lapic_host *host, uint32_t id
     lapic->host = host;
     lapic->id = id;
     lapic->base = LAPIC_BASE | APIC_BASE_ENABLED | (id == 0 ? APIC_BASE_BOOT : 0);
-    initialize(lapic);
+    lapic_init(lapic);
 }
 
 /* --- 256 bits, by vector --- */
@@ -139,7 +134,7 @@ bool lapic_is_meant(const struct lapic *lapic, uint32_t destination, bool logica
     return (destination >> 4 == 0xf || (destination ^ own) >> 4 == 0) && (destination & own & 0xf);
 }
 
-static uint32_t processor_priority(const struct lapic *lapic) {
+uint32_t lapic_processor_priority(const struct lapic *lapic) {
     int in_service = highest(lapic->service);
     uint32_t service = in_service < 0 ? 0 : (uint32_t)in_service & 0xf0;
     return (lapic->task_priority & 0xf0) >= service ? lapic->task_priority : service;
@@ -149,7 +144,7 @@ int lapic_pending(const struct lapic *lapic) {
     int vector = highest(lapic->request);
     if (vector < 0 || !is_enabled(lapic))
         return -1;
-    return (uint32_t)vector >> 4 > processor_priority(lapic) >> 4 ? vector : -1;
+    return (uint32_t)vector >> 4 > lapic_processor_priority(lapic) >> 4 ? vector : -1;
 }
 
 int lapic_waiting(const struct lapic *lapic) {
@@ -189,88 +184,6 @@ static void end_of_interrupt(struct lapic *lapic) {
         lapic->host->end_of_interrupt((uint8_t)vector);
 }
 
-/* --- Timer --- */
-
-static uint64_t period_ns(const struct lapic *lapic) {
-    unsigned shift = ((lapic->divide & 3) | (lapic->divide >> 1 & 4)) + 1; /* figure 11-10 */
-    return (uint64_t)lapic->initial_count << (shift & 7);
-}
-
-static uint32_t timer_mode(const struct lapic *lapic) {
-    return lapic->lvt[LVT_TIMER] & TIMER_MODE;
-}
-
-static void arm(struct lapic *lapic) {
-    loop_timer_cancel(&lapic->timer);
-    uint64_t due_ns;
-    if (timer_mode(lapic) == TIMER_DEADLINE) {
-        if (!lapic->deadline_tsc)
-            return;
-        due_ns = lapic->host->ns_at_tsc(lapic->deadline_tsc);
-    } else {
-        if (!lapic->initial_count)
-            return;
-        uint64_t period = period_ns(lapic);
-        if (timer_mode(lapic) == TIMER_PERIODIC && period < PERIOD_NS_MIN)
-            period = PERIOD_NS_MIN;
-        due_ns = lapic->started_ns + period;
-    }
-    loop_timer_set(&lapic->timer, due_ns, expired, lapic);
-}
-
-static void expired(void *context) {
-    struct lapic *lapic = context;
-    uint32_t lvt = lapic->lvt[LVT_TIMER];
-    if (!(lvt & APIC_MASKED))
-        lapic_accept(lapic, lvt & APIC_VECTOR, false);
-    switch (timer_mode(lapic)) {
-    case TIMER_PERIODIC: {
-        /* Ticks that were missed are not made up for. */
-        uint64_t period = period_ns(lapic), now = loop_now_ns();
-        if (period < PERIOD_NS_MIN)
-            period = PERIOD_NS_MIN;
-        lapic->started_ns += (now - lapic->started_ns) / period * period;
-        arm(lapic);
-        break;
-    }
-    case TIMER_DEADLINE:
-        lapic->deadline_tsc = 0;
-        break;
-    default:
-        lapic->initial_count = 0;
-        break;
-    }
-}
-
-static uint32_t current_count(const struct lapic *lapic) {
-    uint64_t period = period_ns(lapic), passed = loop_now_ns() - lapic->started_ns;
-    if (!period || timer_mode(lapic) == TIMER_DEADLINE)
-        return 0;
-    if (passed >= period) {
-        if (timer_mode(lapic) != TIMER_PERIODIC)
-            return 0;
-        passed %= period;
-    }
-    return (uint32_t)((period - passed) / (period / lapic->initial_count));
-}
-
-static void set_deadline(struct lapic *lapic, uint64_t tsc) {
-    if (timer_mode(lapic) != TIMER_DEADLINE)
-        return;
-    lapic->deadline_tsc = tsc;
-    arm(lapic);
-}
-
-static void write_timer_lvt(struct lapic *lapic, uint32_t value) {
-    bool mode_changed = (lapic->lvt[LVT_TIMER] ^ value) & TIMER_MODE;
-    lapic->lvt[LVT_TIMER] = value;
-    if (mode_changed) {
-        lapic->deadline_tsc = 0;
-        lapic->initial_count = 0;
-        loop_timer_cancel(&lapic->timer);
-    }
-}
-
 /* --- Registers --- */
 
 static uint32_t *lvt_at(struct lapic *lapic, unsigned reg, enum lapic_lvt *which) {
@@ -302,7 +215,7 @@ static uint32_t read_register(struct lapic *lapic, unsigned reg) {
     case TASK_PRIORITY:
         return lapic->task_priority;
     case PROCESSOR_PRIORITY:
-        return processor_priority(lapic);
+        return lapic_processor_priority(lapic);
     case LOGICAL_ID:
         return is_x2apic(lapic) ? x2apic_logical_id(lapic) : lapic->logical_id;
     case FORMAT:
@@ -318,7 +231,7 @@ static uint32_t read_register(struct lapic *lapic, unsigned reg) {
     case INITIAL_COUNT:
         return lapic->initial_count;
     case CURRENT_COUNT:
-        return current_count(lapic);
+        return lapic_timer_count(lapic);
     case DIVIDE:
         return lapic->divide;
     default:
@@ -350,7 +263,7 @@ static void write_register(struct lapic *lapic, unsigned reg, uint32_t value) {
         if (!(lapic->spurious & SPURIOUS_ENABLED))
             value |= APIC_MASKED;
         if (which == LVT_TIMER)
-            write_timer_lvt(lapic, value);
+            lapic_timer_set_lvt(lapic, value);
         else
             *lvt = value;
         return;
@@ -382,16 +295,10 @@ static void write_register(struct lapic *lapic, unsigned reg, uint32_t value) {
         lapic->destination = value & 0xff000000;
         break;
     case INITIAL_COUNT:
-        if (timer_mode(lapic) == TIMER_DEADLINE)
-            break;
-        lapic->initial_count = value;
-        lapic->started_ns = loop_now_ns();
-        arm(lapic);
+        lapic_timer_set_count(lapic, value);
         break;
     case DIVIDE:
-        lapic->divide = value & 0xb;
-        if (timer_mode(lapic) != TIMER_DEADLINE)
-            arm(lapic);
+        lapic_timer_set_divide(lapic, value & 0xb);
         break;
     default:
         break;
@@ -436,7 +343,7 @@ static bool write_base(struct lapic *lapic, uint64_t value) {
         return false;
     lapic->base = value;
     if (from && !to)
-        initialize(lapic);
+        lapic_init(lapic);
     return true;
 }
 
@@ -462,7 +369,7 @@ bool lapic_write_msr(struct lapic *lapic, uint32_t msr, uint64_t value) {
     if (msr == MSR_APIC_BASE)
         return write_base(lapic, value);
     if (msr == MSR_TSC_DEADLINE) {
-        set_deadline(lapic, value);
+        lapic_timer_set_deadline(lapic, value);
         return true;
     }
     unsigned reg = msr - MSR_X2APIC_FIRST;

@@ -1,16 +1,15 @@
-/* One local APIC: xAPIC and x2APIC, all timer modes. What it needs from others (the time, timers of
- * the loop, routing of what it sends) comes in struct lapic_host, so that it can be tested alone.
- * Reference: SDM 3A, chapter 11. */
+/* One local APIC: xAPIC and x2APIC, all timer modes. What it needs from others (the time, routing
+ * of what it sends) comes in struct lapic_host, so that it can be tested alone. Its timer does
+ * nothing by itself: whoever runs the vCPU asks when it is due. Reference: SDM 3A, chapter 11. */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "guestlib/loop.h"
-
 #define LAPIC_BASE 0xfee00000ull
 #define LAPIC_BYTES 0x1000ull
 #define LAPIC_TIMER_HZ 1000000000ull /* of its bus: one tick a nanosecond */
+#define LAPIC_TIMER_OFF (~0ull)
 
 struct lapic;
 struct lapic_host {
@@ -18,9 +17,9 @@ struct lapic_host {
     void (*send)(struct lapic *from, uint32_t destination, uint32_t command);
     /* A level-triggered interrupt has been ended. */
     void (*end_of_interrupt)(uint8_t vector);
-    /* The guest's TSC now, and the loop's time at which it will show `tsc`. */
+    /* The guest's TSC now, and its frequency. */
     uint64_t (*tsc)(void);
-    uint64_t (*ns_at_tsc)(uint64_t tsc);
+    uint64_t tsc_hz;
 };
 
 enum lapic_lvt { LVT_CMCI, LVT_TIMER, LVT_THERMAL, LVT_COUNTERS, LVT_LINT0, LVT_LINT1, LVT_ERROR };
@@ -34,20 +33,26 @@ struct lapic {
     uint32_t lvt[7];
     uint32_t request[8], service[8], trigger[8];
     uint32_t divide, initial_count;
-    uint64_t started_ns;   /* when the count was `initial_count` */
-    uint64_t deadline_tsc; /* TSC-deadline mode; 0: not armed */
-    struct loop_timer timer;
+    /* The guest's TSC: when the count was `initial_count`; what TSC-deadline mode was set to, 0:
+     * not armed; when the timer is due, LAPIC_TIMER_OFF: not at all. */
+    uint64_t started_tsc, deadline_tsc, due_tsc;
     bool nmi;           /* to be delivered */
     bool init, startup; /* likewise */
     uint8_t startup_vector;
 };
 
 void lapic_reset(struct lapic *lapic, const struct lapic_host *host, uint32_t id);
+/* What an INIT does. A startup message that has come since then stays. */
+void lapic_init(struct lapic *lapic);
 
 /* From outside: an interrupt for this one. Vectors below 16 are an error and get lost. */
 void lapic_accept(struct lapic *lapic, uint8_t vector, bool level);
 /* Whether a message for `destination` (8 bits, or 32 in x2APIC mode) means this one. */
 bool lapic_is_meant(const struct lapic *lapic, uint32_t destination, bool logical);
+
+/* SDM 3A, 11.8.3.1: the class in bits 4..7. Of several, the one with the lowest takes a message to
+ * any of them. */
+uint32_t lapic_processor_priority(const struct lapic *lapic);
 
 /* The vector to deliver next; -1: none that its priority admits. */
 int lapic_pending(const struct lapic *lapic);
@@ -56,6 +61,9 @@ int lapic_waiting(const struct lapic *lapic);
 void lapic_acknowledge(struct lapic *lapic, uint8_t vector);
 /* Whether the 8259's interrupt output reaches the processor through LINT0. */
 bool lapic_takes_extint(const struct lapic *lapic);
+
+/* Delivers the timer's interrupt if it is due. due_tsc says when that is. */
+void lapic_timer_run(struct lapic *lapic);
 
 /* CR8. */
 uint64_t lapic_task_priority(const struct lapic *lapic);
@@ -69,3 +77,10 @@ bool lapic_in_memory(const struct lapic *lapic);
 /* MSRs: IA32_APIC_BASE, IA32_TSC_DEADLINE and 0x800..0x8ff. False: #GP. */
 bool lapic_read_msr(struct lapic *lapic, uint32_t msr, uint64_t *value);
 bool lapic_write_msr(struct lapic *lapic, uint32_t msr, uint64_t value);
+
+/* --- between lapic.c and lapic_timer.c: registers of the timer --- */
+void lapic_timer_set_lvt(struct lapic *lapic, uint32_t value);
+void lapic_timer_set_count(struct lapic *lapic, uint32_t count);
+void lapic_timer_set_divide(struct lapic *lapic, uint32_t value);
+void lapic_timer_set_deadline(struct lapic *lapic, uint64_t tsc);
+uint32_t lapic_timer_count(const struct lapic *lapic);

@@ -4,7 +4,7 @@
 
 #include "guestlib/console_front.h"
 #include "guestlib/guest.h"
-#include "mgmt/vmm/apic.h"
+#include "mgmt/vmm/apicbus.h"
 #include "mgmt/vmm/bus.h"
 #include "mgmt/vmm/clock.h"
 #include "mgmt/vmm/devices.h"
@@ -13,13 +13,10 @@
 #include "mgmt/vmm/pic.h"
 #include "mgmt/vmm/pit.h"
 #include "mgmt/vmm/rtc.h"
+#include "mgmt/vmm/run.h"
 #include "mgmt/vmm/uart.h"
 
 enum { IRQ_TIMER = 0, IRQ_COM1 = 4, ISA_IRQS = 16, TIMER_PIN = 2 };
-#define SHORTHAND 0xc0000u /* of an interrupt command */
-#define SHORTHAND_SELF 0x40000u
-#define SHORTHAND_ALL 0x80000u
-#define MESSAGE_LOGICAL 0x4u /* of an MSI address: SDM 3A, 11.11.1 */
 /* PCI slots: the virtio devices follow the host bridge, as in the DSDT and doorbells. */
 #define SLOT_BRIDGE 0u
 #define SLOT_FIRST 1u
@@ -49,78 +46,11 @@ enum power_end machine_end(void) {
     return machine.end;
 }
 
+void machine_reset(void) {
+    machine.end = POWER_RESET;
+}
+
 /* --- Interrupts --- */
-
-static void set_irq(unsigned irq, bool level) {
-    pic_set(&machine.pic, irq, level);
-    ioapic_set(&machine.ioapic, irq == IRQ_TIMER ? TIMER_PIN : irq, level);
-}
-
-/* The message reaches this one vCPU. */
-static void deliver_to(struct vcpu *vcpu, uint32_t command) {
-    struct lapic *lapic = &vcpu->lapic;
-    switch (command & APIC_MODE) {
-    case APIC_MODE_FIXED:
-    case APIC_MODE_LOWEST:
-        lapic_accept(lapic, command & APIC_VECTOR, command & APIC_LEVEL);
-        break;
-    case APIC_MODE_NMI:
-        lapic->nmi = true;
-        break;
-    case APIC_MODE_INIT:
-        lapic->init = true;
-        break;
-    case APIC_MODE_STARTUP:
-        lapic->startup = true;
-        lapic->startup_vector = command & APIC_VECTOR;
-        break;
-    default: /* SMI; ExtINT comes by LINT0 alone */
-        break;
-    }
-}
-
-static void route(uint32_t destination, uint32_t command) {
-    for (uint32_t i = 0; i < machine.guest->vcpus; i++) {
-        struct vcpu *vcpu = &machine.vcpu[i];
-        if (!lapic_is_meant(&vcpu->lapic, destination, command & APIC_LOGICAL))
-            continue;
-        deliver_to(vcpu, command);
-        if ((command & APIC_MODE) == APIC_MODE_LOWEST)
-            return;
-    }
-}
-
-static void send_command(struct lapic *from, uint32_t destination, uint32_t command) {
-    uint32_t shorthand = command & SHORTHAND;
-    /* INIT with the level off only synchronized arbitration once. */
-    if ((command & APIC_MODE) == APIC_MODE_INIT && (command & APIC_LEVEL) &&
-        !(command & APIC_ASSERT))
-        return;
-    command &= ~APIC_LEVEL; /* IPIs are edges */
-    if (!shorthand) {
-        route(destination, command);
-        return;
-    }
-    for (uint32_t i = 0; i < machine.guest->vcpus; i++) {
-        struct vcpu *vcpu = &machine.vcpu[i];
-        bool self = &vcpu->lapic == from;
-        if (shorthand == SHORTHAND_SELF ? self : shorthand == SHORTHAND_ALL || !self)
-            deliver_to(vcpu, command);
-    }
-}
-
-static void send_entry(uint64_t entry) {
-    route((uint32_t)(entry >> 56),
-          (uint32_t)entry & (APIC_VECTOR | APIC_MODE | APIC_LOGICAL | APIC_LEVEL));
-}
-
-static void send_message(uint64_t address, uint32_t data) {
-    if (address >> 20 != LAPIC_BASE >> 20)
-        return; /* a write to nowhere */
-    uint32_t command = data & (APIC_VECTOR | APIC_MODE);
-    route((uint32_t)(address >> 12 & 0xff),
-          command | (address & MESSAGE_LOGICAL ? APIC_LOGICAL : 0));
-}
 
 static void end_of_interrupt(uint8_t vector) {
     ioapic_end_of_interrupt(&machine.ioapic, vector);
@@ -128,6 +58,19 @@ static void end_of_interrupt(uint8_t vector) {
 
 static bool pic_asks(const struct vcpu *vcpu) {
     return lapic_takes_extint(&vcpu->lapic) && pic_pending(&machine.pic);
+}
+
+/* Whoever takes the 8259s' interrupts may have one now. */
+static void pic_changed(void) {
+    for (uint32_t i = 0; i < machine.guest->vcpus; i++)
+        if (pic_asks(&machine.vcpu[i]))
+            run_wake(&machine.vcpu[i]);
+}
+
+static void set_irq(unsigned irq, bool level) {
+    pic_set(&machine.pic, irq, level);
+    pic_changed();
+    ioapic_set(&machine.ioapic, irq == IRQ_TIMER ? TIMER_PIN : irq, level);
 }
 
 bool machine_wakes(const struct vcpu *vcpu) {
@@ -199,6 +142,7 @@ static uint64_t pic_port_read(void *chip, uint64_t offset, unsigned bytes) {
 static void pic_port_write(void *chip, uint64_t offset, unsigned bytes, uint64_t value) {
     (void)bytes;
     pic_write(&machine.pic, chip ? 1 : 0, (unsigned)offset, (uint8_t)value);
+    pic_changed();
 }
 
 static uint64_t elcr_read(void *unused, uint64_t offset, unsigned bytes) {
@@ -209,6 +153,7 @@ static uint64_t elcr_read(void *unused, uint64_t offset, unsigned bytes) {
 static void elcr_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
     (void)unused, (void)bytes;
     pic_write_elcr(&machine.pic, (unsigned)offset, (uint8_t)value);
+    pic_changed();
 }
 
 static uint64_t pit_port_read(void *unused, uint64_t offset, unsigned bytes) {
@@ -328,26 +273,28 @@ static void add_chipset(void) {
 }
 
 bool machine_init(const struct bh_guest_info *guest) {
-    static const struct lapic_host lapic_host = {send_command, end_of_interrupt, clock_guest_tsc,
-                                                 clock_ns_at_tsc};
+    static struct lapic_host lapic_host = {apicbus_command, end_of_interrupt, clock_guest_tsc, 0};
+    lapic_host.tsc_hz = guest_domain()->tsc_hz;
     machine.guest = guest;
+    apicbus_init(machine.vcpu, guest->vcpus, run_wake);
     for (uint32_t i = 0; i < guest->vcpus; i++) {
         struct vcpu *vcpu = &machine.vcpu[i];
         *vcpu = (struct vcpu){.number = i,
                               .state = (struct bh_vcpu_state *)guest->vcpu[i].state_va,
                               .slot = guest->vcpu[i].slot,
+                              .kick_slot = guest->vcpu[i].kick_slot,
                               .waiting = i != 0};
         lapic_reset(&vcpu->lapic, &lapic_host, i);
         clock_start(vcpu);
         vcpu_reset(vcpu);
     }
     pic_reset(&machine.pic);
-    ioapic_reset(&machine.ioapic, send_entry);
+    ioapic_reset(&machine.ioapic, apicbus_entry);
     pit_init(&machine.pit, pit_pulse);
     rtc_init(&machine.rtc, guest_wall_ns);
     uart_init(&machine.uart, com1_irq, console_write);
     add_fixed();
     add_chipset();
     power_init(sci, ended); /* after the chipset: its port CF9 lies within CF8..CFF */
-    return devices_add(guest, SLOT_FIRST, send_message);
+    return devices_add(guest, SLOT_FIRST, apicbus_message);
 }

@@ -15,6 +15,8 @@ struct vcpu *machine_vcpu(uint32_t index);
 enum power_end machine_end(void);
 /* Ends it as if its plug had been pulled. */
 void machine_switch_off(void);
+/* What a reset line does. */
+void machine_reset(void);
 
 /* Before each entry: gives the vCPU the interrupt that is due, or asks hv to say when it can take
  * one.

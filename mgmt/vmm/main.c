@@ -1,5 +1,5 @@
 /* The VMM: a PV guest that is the virtual PC of one unmodified guest. Loads the guest's kernel,
- * then lets it run and does what it comes back for. */
+ * then lets it run. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,10 +10,10 @@
 #include "guestlib/loop.h"
 #include "mgmt/vmm/acpi.h"
 #include "mgmt/vmm/clock.h"
-#include "mgmt/vmm/exits.h"
 #include "mgmt/vmm/loader.h"
 #include "mgmt/vmm/machine.h"
 #include "mgmt/vmm/ram.h"
+#include "mgmt/vmm/run.h"
 
 /* --- The kernel, from block devices that the guest does not see --- */
 
@@ -116,52 +116,7 @@ static void enter_kernel(struct vcpu *vcpu, const struct loader_entry *entry) {
     state->cr0 |= CR0_PG;
 }
 
-/* --- Running --- */
-
-static void report(struct vcpu *vcpu) {
-    const struct bh_vcpu_state *s = vcpu_look(vcpu, BH_VCPU_CONTROL | BH_VCPU_SEGMENTS);
-    machine_flush();
-    printf("vmm: vCPU %u stops: %s; exit %u, qualification %llx, address %llx, event %x\n",
-           (unsigned)vcpu->number, exits_why(), (unsigned)s->exit,
-           (unsigned long long)s->qualification, (unsigned long long)s->address,
-           (unsigned)s->event);
-    printf("vmm: rip %016llx rsp %016llx rflags %llx cs %x\n", (unsigned long long)s->rip,
-           (unsigned long long)s->general[RSP], (unsigned long long)s->rflags,
-           s->segment[BH_CS].selector);
-    printf("vmm: cr0 %llx cr2 %llx cr3 %llx cr4 %llx efer %llx\n", (unsigned long long)s->cr0,
-           (unsigned long long)s->cr2, (unsigned long long)s->cr3, (unsigned long long)s->cr4,
-           (unsigned long long)s->efer);
-}
-
-/* Runs the guest until it ends: the status for the host. */
-static int run(struct vcpu *vcpu) {
-    while (machine_end() == POWER_GOES_ON) {
-        if (vcpu->halted && machine_wakes(vcpu))
-            vcpu->halted = false;
-        if (vcpu->halted) {
-            loop_turn(true);
-            continue;
-        }
-        machine_deliver(vcpu);
-        uint64_t deadline = loop_deadline_tsc();
-        if (deadline == 0) { /* posted work */
-            loop_turn(false);
-            continue;
-        }
-        enum bh_exit exit = vcpu_run(vcpu, deadline, loop_event_mask());
-        if (!exits_handle(vcpu, exit)) {
-            report(vcpu);
-            return EXIT_FAILURE;
-        }
-        if (exit == BH_EXIT_NONE)
-            loop_turn(false);
-    }
-    machine_flush();
-    console_drain();
-    if (machine_end() == POWER_RESET)
-        control_reboot();
-    return EXIT_SUCCESS;
-}
+/* --- The start --- */
 
 static void typed(void *unused, const char *text, size_t bytes) {
     (void)unused;
@@ -210,5 +165,9 @@ int main(int argc, char **argv) {
     control_on_shutdown(press_button, NULL);
     enter_kernel(machine_vcpu(0), &entry);
     control_ready();
-    return run(machine_vcpu(0));
+    run(machine_vcpu(0));
+}
+
+void guest_further_main(unsigned context) {
+    run_further(context);
 }

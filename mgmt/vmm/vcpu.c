@@ -44,14 +44,24 @@ void vcpu_reset(struct vcpu *vcpu) {
     vcpu->halted = false;
 }
 
-enum bh_exit vcpu_run(struct vcpu *vcpu, uint64_t deadline_tsc, uint64_t event_mask) {
+void vcpu_startup(struct vcpu *vcpu, uint8_t vector) {
+    struct bh_vcpu_state *state = vcpu_change(vcpu, BH_VCPU_SEGMENTS);
+    state->segment[BH_CS].selector = (uint16_t)(vector << 8);
+    state->segment[BH_CS].base = (uint64_t)vector << 12;
+    state->rip = 0;
+    vcpu->waiting = false;
+}
+
+uint32_t vcpu_before_run(struct vcpu *vcpu) {
     uint32_t groups = vcpu->modified;
     vcpu->modified = 0;
     vcpu->fresh = ALWAYS_STORED;
-    enum bh_exit exit = vcpu_backend_run(vcpu, groups, deadline_tsc, event_mask);
+    return groups;
+}
+
+void vcpu_after_run(struct vcpu *vcpu, enum bh_exit exit) {
     if (exit != BH_EXIT_INVALID_STATE && vcpu->state->exit_cr8 != lapic_task_priority(&vcpu->lapic))
         lapic_set_task_priority(&vcpu->lapic, vcpu->state->exit_cr8);
-    return exit;
 }
 
 struct bh_vcpu_state *vcpu_look(struct vcpu *vcpu, uint32_t groups) {

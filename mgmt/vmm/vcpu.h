@@ -48,21 +48,31 @@ struct vcpu {
     uint32_t modified; /* groups that the next entry has to load */
     bool halted;       /* HLT: until an interrupt comes */
     bool waiting;      /* after INIT: until a startup message comes */
+    bh_slot kick_slot; /* what ends its Context's WAIT or VCPU_RUN */
+    bool outside;      /* its Context went out without the VMM lock; nobody has woken it: run.h */
     struct lapic lapic;
     struct gpa clock; /* its pvclock structure; see clock.h */
     bool clock_on;
 };
 
-/* hv's two calls; a seam, so that the native tests need no hypervisor. */
+/* hv's calls; a seam, so that the native tests need no hypervisor. */
 enum bh_exit vcpu_backend_run(struct vcpu *vcpu, uint32_t groups, uint64_t deadline_tsc,
                               uint64_t event_mask);
 void vcpu_backend_sync(struct vcpu *vcpu, uint32_t groups);
+/* Ends what the vCPU's Context is in, or else the next one of it. */
+void vcpu_backend_kick(const struct vcpu *vcpu);
+/* Waits on the Event of the calling Context: the bits that came. */
+uint64_t vcpu_backend_wait(uint64_t mask, uint64_t deadline_tsc);
 
 /* As after INIT, but for the TSC. */
 void vcpu_reset(struct vcpu *vcpu);
 
-/* Runs the guest until something is to be done. */
-enum bh_exit vcpu_run(struct vcpu *vcpu, uint64_t deadline_tsc, uint64_t event_mask);
+/* A startup message has come for one that waits for it: SDM 3A, 8.4.3. */
+void vcpu_startup(struct vcpu *vcpu, uint8_t vector);
+
+/* Before hv runs it: which groups of the page are to be loaded; and after that. */
+uint32_t vcpu_before_run(struct vcpu *vcpu);
+void vcpu_after_run(struct vcpu *vcpu, enum bh_exit exit);
 
 /* The state page with these groups fresh. */
 struct bh_vcpu_state *vcpu_look(struct vcpu *vcpu, uint32_t groups);

@@ -59,3 +59,14 @@ def test_a_truncated_kernel(ctx):
         vm.wait_for(r"vmm: the kernel is shorter than its header says", timeout=60)
         vm.wait_for(r"guest linux ended: exit status 1", timeout=30)
         vm.poweroff()
+
+
+@slow
+@limit(400)
+def test_two_processors(ctx):
+    with boot(ctx, vcpus=2) as vm:
+        shell(vm)
+        vm.send("nproc")
+        vm.wait_for(r"^2", timeout=30)
+        vm.send("poweroff -f")
+        vm.wait_for(r"guest linux ended: exit status 0", timeout=60)

@@ -90,6 +90,16 @@ static void test_what_is_left_out(void **state) {
     assert_int_equal(definition.on_reboot, BH_ACTION_RESTART);
 }
 
+static void test_hvm(void **state) {
+    (void)state;
+    const char *text = HEAD "<vcpu>16</vcpu><os><type>hvm</type><kernel>vmlinuz</kernel>"
+                            "<initrd>initrd.gz</initrd></os></domain>";
+    assert_true(definition_parse("guests/a.xml", text, strlen(text), &definition, &error));
+    assert_int_equal(definition.guest_type, BH_GUEST_HVM);
+    assert_int_equal(definition.vcpus, 16);
+    assert_string_equal(definition.initrd, "initrd.gz");
+}
+
 static void test_mistakes(void **state) {
     (void)state;
     refused("", "guests/a.xml:1: not well-formed XML: no element found; correct it");
@@ -105,8 +115,10 @@ static void test_mistakes(void **state) {
     refused(HEAD "</domain>", "guests/a.xml:1: <domain>: <os> is missing; add it");
     refused(HEAD "<name>b</name></domain>", "guests/a.xml:4: <name>: stands twice; remove one");
     refused(HEAD "hello</domain>", "guests/a.xml:4: <domain>: no text may stand here; remove it");
-    refused(HEAD "<vcpu>2</vcpu></domain>",
-            "guests/a.xml:4: <vcpu>: '2' is not valid; a guest has 1");
+    refused(HEAD OS "<vcpu>2</vcpu></domain>",
+            "guests/a.xml:1: <vcpu>: a PV guest has 1; remove it");
+    refused(HEAD "<vcpu>17</vcpu></domain>",
+            "guests/a.xml:4: <vcpu>: '17' is not valid; give a whole number from 1 to 16");
     refused(HEAD "\n<cputune><shares>0</shares></cputune></domain>",
             "guests/a.xml:5: <shares>: '0' is not valid; give a whole number from 1 to 10000");
     refused(HEAD OS "<cputune>\n<quota>200000</quota></cputune></domain>",
@@ -266,6 +278,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_full_definition),
         cmocka_unit_test(test_what_is_left_out),
+        cmocka_unit_test(test_hvm),
         cmocka_unit_test(test_mistakes),
         cmocka_unit_test(test_memory_sizes),
         cmocka_unit_test(test_entities_and_depth),

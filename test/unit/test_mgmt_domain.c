@@ -11,6 +11,7 @@
 #include "mgmt/platform.h"
 
 #define GUEST_SIGNAL_CONTROL 1u
+#define GUEST_FAULT 31u
 
 #define DEFINITION(name, memory, more)                                                             \
     "<domain type='bulkhead'>\n<name>" name "</name>\n<memory unit='KiB'>" memory "</memory>\n"    \
@@ -379,7 +380,7 @@ static void test_crash_policies(void **state) {
 static void test_a_spurious_fault_signal(void **state) {
     (void)state;
     struct domain *d = started("a.xml");
-    hv_signal(domain_slot(d, DOMAIN_SLOT_FAULT));
+    mgmt_world_signal(domain_slot(d, DOMAIN_SLOT_TABLE), GUEST_FAULT);
     mgmt_world_turn();
     assert_int_equal(d->state, DOMAIN_RUNNING);
 }

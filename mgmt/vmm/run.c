@@ -1,0 +1,176 @@
+#include "mgmt/vmm/run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "abi/domain.h"
+#include "abi/hypercall.h"
+#include "guestlib/console_front.h"
+#include "guestlib/control_front.h"
+#include "guestlib/loop.h"
+#include "mgmt/vmm/clock.h"
+#include "mgmt/vmm/exits.h"
+#include "mgmt/vmm/lock.h"
+#include "mgmt/vmm/machine.h"
+
+#define KICK_MASK (1ull << BH_GUEST_KICK_BIT)
+
+static void kick(uint32_t number) {
+    vcpu_backend_kick(machine_vcpu(number));
+}
+
+static void sleep_kickable(uint32_t number) {
+    (void)number; /* its own Context calls */
+    vcpu_backend_wait(KICK_MASK, BH_DEADLINE_NEVER);
+}
+
+static struct lock lock = {.held = true, .kick = kick, .sleep = sleep_kickable};
+
+/* All else: by who holds the lock. */
+static uint32_t kicks;              /* vCPUs to be kicked as soon as it is dropped */
+static uint64_t loop_deadline_told; /* what the first Context went outside with */
+static uint64_t loop_mask_told;
+
+void run_wake(struct vcpu *vcpu) {
+    if (!vcpu->outside)
+        return;
+    vcpu->outside = false; /* once is enough */
+    kicks |= 1u << vcpu->number;
+}
+
+/* The first Context sleeps by what the loop wants; somebody else may have changed that. */
+static void tell_loop(const struct vcpu *vcpu) {
+    uint64_t deadline = loop_deadline_tsc(), mask = loop_event_mask();
+    if (vcpu->number != 0 && deadline >= loop_deadline_told && mask == loop_mask_told)
+        return;
+    loop_deadline_told = deadline;
+    loop_mask_told = mask;
+    run_wake(machine_vcpu(0));
+}
+
+static void go_outside(struct vcpu *vcpu) {
+    tell_loop(vcpu);
+    vcpu->outside = true;
+    uint32_t now = kicks;
+    kicks = 0;
+    lock_drop(&lock, vcpu->number);
+    for (; now; now &= now - 1) /* now that they can have the lock */
+        kick((uint32_t)__builtin_ctz(now));
+}
+
+static void come_back(struct vcpu *vcpu) {
+    lock_take(&lock, vcpu->number);
+    vcpu->outside = false;
+}
+
+/* When the Context has to be back, and for which Events. */
+static uint64_t deadline_tsc(const struct vcpu *vcpu) {
+    uint64_t due = vcpu->lapic.due_tsc;
+    uint64_t deadline = due == LAPIC_TIMER_OFF ? BH_DEADLINE_NEVER : clock_host_tsc(due);
+    if (vcpu->number == 0 && loop_deadline_tsc() < deadline)
+        deadline = loop_deadline_tsc();
+    return deadline;
+}
+
+static uint64_t event_mask(const struct vcpu *vcpu) {
+    return KICK_MASK | (vcpu->number == 0 ? loop_event_mask() : 0);
+}
+
+/* Takes what is pending, so that it does not bring the Context back again, and does what the loop
+ * has to do. */
+static void serve(const struct vcpu *vcpu) {
+    loop_serve(vcpu_backend_wait(event_mask(vcpu), BH_DEADLINE_POLL));
+}
+
+static void sleep_outside(struct vcpu *vcpu) {
+    uint64_t deadline = deadline_tsc(vcpu), mask = event_mask(vcpu);
+    go_outside(vcpu);
+    uint64_t bits = vcpu_backend_wait(mask, deadline);
+    come_back(vcpu);
+    loop_serve(bits);
+}
+
+static enum bh_exit run_outside(struct vcpu *vcpu) {
+    machine_deliver(vcpu);
+    uint64_t deadline = deadline_tsc(vcpu), mask = event_mask(vcpu);
+    uint32_t groups = vcpu_before_run(vcpu);
+    go_outside(vcpu);
+    enum bh_exit exit = vcpu_backend_run(vcpu, groups, deadline, mask);
+    come_back(vcpu);
+    vcpu_after_run(vcpu, exit);
+    return exit;
+}
+
+/* INIT and startup messages. Where INIT leads the first vCPU there is no firmware: it would reset
+ * the machine. */
+static void obey(struct vcpu *vcpu) {
+    struct lapic *lapic = &vcpu->lapic;
+    if (lapic->init && vcpu->number == 0) {
+        machine_reset();
+        return;
+    }
+    if (lapic->init) {
+        lapic_init(lapic);
+        vcpu_reset(vcpu);
+        vcpu->waiting = true;
+    }
+    if (lapic->startup && vcpu->waiting)
+        vcpu_startup(vcpu, lapic->startup_vector);
+    lapic->startup = false;
+}
+
+static void report(struct vcpu *vcpu) {
+    const struct bh_vcpu_state *s = vcpu_look(vcpu, BH_VCPU_CONTROL | BH_VCPU_SEGMENTS);
+    machine_flush();
+    printf("vmm: vCPU %u stops: %s; exit %u, qualification %llx, address %llx, event %x\n",
+           (unsigned)vcpu->number, exits_why(), (unsigned)s->exit,
+           (unsigned long long)s->qualification, (unsigned long long)s->address,
+           (unsigned)s->event);
+    printf("vmm: rip %016llx rsp %016llx rflags %llx cs %x\n", (unsigned long long)s->rip,
+           (unsigned long long)s->general[RSP], (unsigned long long)s->rflags,
+           s->segment[BH_CS].selector);
+    printf("vmm: cr0 %llx cr2 %llx cr3 %llx cr4 %llx efer %llx\n", (unsigned long long)s->cr0,
+           (unsigned long long)s->cr2, (unsigned long long)s->cr3, (unsigned long long)s->cr4,
+           (unsigned long long)s->efer);
+}
+
+static void run_guest(struct vcpu *vcpu) {
+    enum bh_exit why = run_outside(vcpu);
+    if (!exits_handle(vcpu, why)) {
+        report(vcpu);
+        exit(EXIT_FAILURE);
+    }
+    if (why == BH_EXIT_NONE)
+        serve(vcpu);
+}
+
+static void turn(struct vcpu *vcpu) {
+    obey(vcpu);
+    if (machine_end() != POWER_GOES_ON)
+        return;
+    lapic_timer_run(&vcpu->lapic);
+    if (vcpu->halted && machine_wakes(vcpu))
+        vcpu->halted = false;
+    if (loop_deadline_tsc() == BH_DEADLINE_POLL) /* posted work */
+        serve(vcpu);
+    else if (vcpu->halted || vcpu->waiting)
+        sleep_outside(vcpu);
+    else
+        run_guest(vcpu);
+}
+
+/* The lock stays held: whoever ends the guest is the last one to do anything for it. */
+void run(struct vcpu *vcpu) {
+    while (machine_end() == POWER_GOES_ON)
+        turn(vcpu);
+    machine_flush();
+    console_drain();
+    if (machine_end() == POWER_RESET)
+        control_reboot();
+    exit(EXIT_SUCCESS);
+}
+
+void run_further(uint32_t number) {
+    lock_take(&lock, number);
+    run(machine_vcpu(number));
+}
