@@ -4,9 +4,10 @@
  */
 #pragma once
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#include <stdatomic.h> /* newlib's does not include stdint.h */
 
 struct lock {
     atomic_bool held;

@@ -9,5 +9,5 @@
 #define STUB_BYTES 16
 /* Double fault, #TS, #NP, #SS, #GP, #PF, #AC, #CP: SDM 3A, table 6-1. */
 #define VECTORS_WITH_ERROR_CODE 0x227d00
-#define STARTUP_PAGE 0x8000 /* below 1 MiB, behind what the loader puts there */
+#define STARTUP_PAGE 0x8000      /* below 1 MiB, behind what the loader puts there */
 #define HIGH_ALIAS 0x10000000000 /* 1 TiB: the first 4 GiB again, where only 64-bit code can be */
