@@ -6,7 +6,8 @@ import re
 
 import bochs
 import image
-from harness import expect, expect_equal, limit
+import linux
+from harness import expect, expect_equal, limit, slow
 
 HELLO = """<domain type='bulkhead'><name>hello</name><memory unit='MiB'>1</memory><vcpu>1</vcpu>
 <os><type>pv</type><kernel>hello.bin</kernel></os><devices><console/></devices></domain>"""
@@ -32,6 +33,16 @@ def test_intel(ctx):
 @limit(280)
 def test_amd(ctx):
     boot_image(ctx, "ryzen")
+
+
+@slow
+@limit(900)
+def test_linux(ctx):
+    """Debian's kernel in a guest on the other emulation of SVM, which saves the next instruction's address."""
+    disk = ctx.image(ctx.guests(linux=linux.definition(memory=128, arguments="quiet")))
+    with bochs.Bochs(ctx.path("bochs"), disk, model="ryzen") as machine:
+        machine.wait_for(r"^mgmt: ready", timeout=170)
+        machine.wait_for(r"init: up, 1 processors", timeout=700)
 
 
 @limit(280)

@@ -55,3 +55,10 @@ def definition(memory=256, vcpus=1, devices="", kernel="vmlinuz", name="linux", 
   <devices><console/>{devices}</devices>
 </domain>
 """
+
+
+def shell(vm, name="linux"):
+    """Waits until it is up, and attaches the host console to its shell."""
+    vm.wait_for(r"init: up", timeout=120)
+    vm.send(f"console {name}")
+    vm.wait_for(r"/ # ", timeout=30)
