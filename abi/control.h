@@ -7,13 +7,22 @@
 enum bh_control_operation {
     BH_CONTROL_LISTEN =
         0,                /* completes with flags = enum bh_control_request, value = its argument */
-    BH_CONTROL_EXIT = 1,  /* the guest has ended; argument = exit status, 0 good; or'd to it
-                             BH_CONTROL_EXIT_REBOOT: it wants to be started again */
+    BH_CONTROL_EXIT = 1,  /* the guest has ended; argument = exit status, 0 good, and in bits 32..63
+                             an enum bh_control_cause */
     BH_CONTROL_READY = 2, /* the guest serves: shown in `list` */
     BH_CONTROL_TIME = 3,  /* value = wall clock at TSC 0 in ns since 1970-01-01, UTC */
 };
 
-#define BH_CONTROL_EXIT_REBOOT (1ull << 32)
+/* How the guest ended. A VMM speaks of its guest. */
+enum bh_control_cause {
+    BH_CAUSE_STATUS = 0, /* by itself; whether well, says the exit status */
+    BH_CAUSE_REBOOT = 1, /* it wants to be started again */
+    BH_CAUSE_PANIC = 2,  /* its kernel says that it cannot go on */
+    BH_CAUSE_TRIPLE_FAULT = 3,
+    BH_CAUSE_WATCHDOG = 4, /* it did not serve its watchdog in time */
+};
+#define BH_CONTROL_EXIT_ARGUMENT(cause, status) ((uint64_t)(cause) << 32 | (uint32_t)(status))
+#define BH_CONTROL_EXIT_CAUSE(argument) ((uint32_t)((argument) >> 32))
 
 enum bh_control_request {
     BH_CONTROL_SHUTDOWN = 1, /* please end in order */

@@ -75,11 +75,14 @@ struct bh_definition {
     struct bh_definition_disk disk[BH_DEFINITION_DISKS_MAX];
     struct bh_definition_net net[BH_DEFINITION_NETS_MAX];
     char initrd[BH_DEFINITION_TEXT_BYTES]; /* HVM; empty: none */
+    uint8_t watchdog;                      /* HVM; 1: it has one */
+    uint8_t on_watchdog;                   /* enum bh_action */
+    uint8_t reserved[6];
 };
 
 _Static_assert(sizeof(struct bh_definition_disk) == 168, "layout");
 _Static_assert(sizeof(struct bh_definition_net) == 64, "layout");
-_Static_assert(sizeof(struct bh_definition) == 744 + 8 * 168 + 4 * 64 + 128, "layout");
+_Static_assert(sizeof(struct bh_definition) == 744 + 8 * 168 + 4 * 64 + 128 + 8, "layout");
 /* control, console, an HVM guest's kernel and initrd, and everything that can be defined fit into
  * bh_domain_info */
 _Static_assert(4 + BH_DEFINITION_DISKS_MAX + BH_DEFINITION_NETS_MAX <= BH_DOMAIN_DEVICES_MAX,

@@ -65,6 +65,7 @@ struct bh_domain_info {
 #define BH_GUEST_VCPUS_MAX 16u
 #define BH_GUEST_RAM_MAX 12u
 #define BH_GUEST_NO_DISK 0xffffffffu
+#define BH_GUEST_WATCHDOG 0x1u /* flags: it has a watchdog */
 
 /* A VMM has a Context for each of its guest's vCPUs, on its one Space and CapTable. All start at
  * the image's entry with the address of the domain information in RDI and their number in RSI; the
@@ -101,7 +102,7 @@ struct bh_guest_info {
     uint32_t doorbells;
     uint32_t doorbell_bit;
     uint32_t doorbell_port;
-    uint32_t reserved;
+    uint32_t flags; /* BH_GUEST_* */
     struct bh_guest_vcpu vcpu[BH_GUEST_VCPUS_MAX];
     struct bh_guest_ram ram[BH_GUEST_RAM_MAX];
 };

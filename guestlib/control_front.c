@@ -1,7 +1,6 @@
 /* Control front end. */
 #include "guestlib/control_front.h"
 
-#include "abi/control.h"
 #include "guestlib/front.h"
 #include "guestlib/guest.h"
 #include "guestlib/tsc.h"
@@ -86,11 +85,11 @@ static void end(uint64_t argument) {
 }
 
 void control_exit(int status) {
-    end((uint32_t)status);
+    end(BH_CONTROL_EXIT_ARGUMENT(BH_CAUSE_STATUS, status));
 }
 
-void control_reboot(void) {
-    end(BH_CONTROL_EXIT_REBOOT);
+void control_end(enum bh_control_cause cause) {
+    end(BH_CONTROL_EXIT_ARGUMENT(cause, 0));
 }
 
 bool control_ask_time(void (*handler)(void *context, uint64_t wall_ns_at_tsc_0), void *context) {

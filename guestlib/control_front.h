@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "abi/control.h"
+
 /* At start-up: keeps one LISTEN outstanding. */
 void control_open(void);
 
@@ -17,8 +19,8 @@ void control_ready(void);
 /* Tells the host that the guest has ended, and waits until it knows, for a second at most. exit()
  * does this; 0 is good. */
 void control_exit(int status);
-/* The same, with the wish to be started again. */
-void control_reboot(void);
+/* The same, of a guest that did not end by itself. */
+void control_end(enum bh_control_cause cause);
 
 /* Asks the host for the time; handler(context, ns) gets the wall clock at TSC 0, UTC, in ns since
  * 1970-01-01. bh_domain_info has the same as of the start. One question at a time: false if one is

@@ -49,6 +49,7 @@ enum element {
     TAG,
     BANDWIDTH,
     OUTBOUND,
+    WATCHDOG,
     ELEMENTS
 };
 
@@ -102,6 +103,7 @@ static const struct rule rules[ELEMENTS] = {
     [TAG] = {"tag", VLAN, NEEDED, {"!id"}},
     [BANDWIDTH] = {"bandwidth", INTERFACE, 0, {0}},
     [OUTBOUND] = {"outbound", BANDWIDTH, NEEDED, {"!average", "burst"}},
+    [WATCHDOG] = {"watchdog", DEVICES, 0, {"!model", "action"}},
 };
 
 #define DEPTH_MAX 8u
@@ -297,6 +299,27 @@ static void add_net(struct parse *p, const char **attributes) {
         p->out->net[p->out->nets++].line = line_now(p);
 }
 
+/* libvirt's words for what is to follow. */
+static void fill_watchdog(struct parse *p, const char **attributes) {
+    static const char *const actions[] = {[BH_ACTION_DESTROY] = "poweroff",
+                                          [BH_ACTION_RESTART] = "reset",
+                                          [BH_ACTION_PRESERVE] = "pause"};
+    const char *model = attribute(attributes, "model"), *action = attribute(attributes, "action");
+    if (strcmp(model, "i6300esb") != 0) {
+        fail_value(p, WATCHDOG, model, "use model='i6300esb'");
+        return;
+    }
+    p->out->watchdog = 1;
+    p->out->on_watchdog = BH_ACTION_RESTART;
+    for (uint8_t i = 0; action && i < 3; i++)
+        if (strcmp(action, actions[i]) == 0) {
+            p->out->on_watchdog = i;
+            return;
+        }
+    if (action)
+        fail_value(p, WATCHDOG, action, "the action is reset, poweroff or pause");
+}
+
 static void fill_flag(struct parse *p, const char **attributes, const char *name, uint32_t flag) {
     const char *text = attribute(attributes, name);
     bool yes;
@@ -379,6 +402,9 @@ static void fill_attributes(struct parse *p, enum element e, const char **attrib
         net_now(p)->vlan = (uint16_t)id;
         break;
     }
+    case WATCHDOG:
+        fill_watchdog(p, attributes);
+        break;
     case OUTBOUND:
         /* libvirt counts both in KiB. */
         kib = 0;
@@ -491,6 +517,8 @@ static void check_end(struct parse *p, enum element e) {
         fail(p, p->line[p->depth], "<initrd>: a PV guest has none; remove it");
     if (e == DOMAIN_ && p->out->guest_type == BH_GUEST_PV && p->out->vcpus > 1)
         fail(p, p->line[p->depth], "<vcpu>: a PV guest has 1; remove it");
+    if (e == DOMAIN_ && p->out->guest_type == BH_GUEST_PV && p->out->watchdog)
+        fail(p, p->line[p->depth], "<watchdog>: a PV guest has none; remove it");
     if (e == CPUTUNE && p->out->quota_us > p->out->period_us)
         fail(
             p, p->line[p->depth],

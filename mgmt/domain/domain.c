@@ -251,6 +251,8 @@ static bool may_restart(struct domain *d) {
 
 static void follow_policy(struct domain *d, enum bh_action action) {
     if (action == BH_ACTION_PRESERVE) {
+        loop_timer_cancel(&d->expiry); /* what is kept is not taken away by an earlier wish */
+        log_line("mgmt", "guest %s kept as it is: %s", d->definition.name, d->last_words);
         contexts_suspend(d);
         set_state(d, DOMAIN_CRASHED);
     } else {
@@ -276,6 +278,15 @@ static void report_registers(const struct domain *d, bh_ref context) {
     }
 }
 
+/* What a guest had written and nobody has taken yet belongs to its last words. */
+static void crashed(struct domain *d) {
+    d->crashes++;
+    guest_console_service(&d->console);
+    guest_console_log_tail(&d->console, LAST_WORDS_LINES);
+    follow_policy(d, (enum bh_action)d->definition.on_crash);
+}
+
+/* For an HVM guest this is its VMM, which only it can have led to this. */
 static void on_fault(void *context) {
     struct domain *d = context;
     uint32_t which;
@@ -283,27 +294,23 @@ static void on_fault(void *context) {
         return;
     contexts_suspend(d); /* the others have nothing more to say */
     bh_ref guest = contexts_at(d, which);
-    char vcpu[16] = "";
-    if (contexts_count(&d->definition) > 1)
-        snprintf(vcpu, sizeof(vcpu), "vCPU %u: ", which);
-    d->crashes++;
-    snprintf(d->last_words, sizeof(d->last_words), "%sit faulted", vcpu);
+    char who[32] = "";
+    if (d->definition.guest_type == BH_GUEST_HVM)
+        snprintf(who, sizeof(who), "its VMM, vCPU %u: ", (unsigned)which);
+    snprintf(d->last_words, sizeof(d->last_words), "%sit faulted", who);
     if (d->definition.flags & BH_DEFINITION_CRASH_REPORT) {
         uint64_t vector = 0, error = 0, address = 0;
         hv_context_get(guest, BH_REG_FAULT_VECTOR, &vector);
         hv_context_get(guest, BH_REG_FAULT_ERROR, &error);
         hv_context_get(guest, BH_REG_FAULT_ADDRESS, &address);
         snprintf(d->last_words, sizeof(d->last_words), "%sfault %llu, error %llx, address %llx",
-                 vcpu, (unsigned long long)vector, (unsigned long long)error,
+                 who, (unsigned long long)vector, (unsigned long long)error,
                  (unsigned long long)address);
     }
     log_line("mgmt", "guest %s crashed: %s", d->definition.name, d->last_words);
     if (d->definition.flags & BH_DEFINITION_CRASH_REPORT)
         report_registers(d, guest);
-    /* What it had written and nobody has taken yet belongs to its last words. */
-    guest_console_service(&d->console);
-    guest_console_log_tail(&d->console, LAST_WORDS_LINES);
-    follow_policy(d, (enum bh_action)d->definition.on_crash);
+    crashed(d);
 }
 
 static void on_ready(void *context) {
@@ -313,16 +320,35 @@ static void on_ready(void *context) {
     d->ready = true;
 }
 
-static void on_ended(void *context, uint64_t status) {
+static void on_exit_status(struct domain *d, uint32_t status) {
+    bool power_off = status == 0 && d->definition.guest_type == BH_GUEST_HVM;
+    snprintf(d->last_words, sizeof(d->last_words), "exit status %u%s", (unsigned)status,
+             power_off ? ": power-off" : "");
+    follow_policy(d, (enum bh_action)(status ? d->definition.on_crash : d->definition.on_poweroff));
+}
+
+/* What a VMM says is believed of its own guest: both share one fate. */
+static void on_ended(void *context, uint64_t argument) {
+    static const char *const words[] = {[BH_CAUSE_REBOOT] = "reboot",
+                                        [BH_CAUSE_PANIC] = "its kernel panicked",
+                                        [BH_CAUSE_TRIPLE_FAULT] = "triple fault",
+                                        [BH_CAUSE_WATCHDOG] = "its watchdog was not served"};
     struct domain *d = context;
+    uint32_t cause = BH_CONTROL_EXIT_CAUSE(argument);
     guest_console_service(&d->console);
-    if (status & BH_CONTROL_EXIT_REBOOT) {
-        snprintf(d->last_words, sizeof(d->last_words), "reboot");
-        follow_policy(d, (enum bh_action)d->definition.on_reboot);
+    if (cause == BH_CAUSE_STATUS || cause >= sizeof(words) / sizeof(words[0])) {
+        on_exit_status(d, (uint32_t)argument);
         return;
     }
-    snprintf(d->last_words, sizeof(d->last_words), "exit status %u", (unsigned)status);
-    follow_policy(d, (enum bh_action)(status ? d->definition.on_crash : d->definition.on_poweroff));
+    snprintf(d->last_words, sizeof(d->last_words), "%s", words[cause]);
+    if (cause == BH_CAUSE_REBOOT) {
+        follow_policy(d, (enum bh_action)d->definition.on_reboot);
+    } else if (cause == BH_CAUSE_WATCHDOG && d->definition.watchdog) {
+        follow_policy(d, (enum bh_action)d->definition.on_watchdog);
+    } else {
+        log_line("mgmt", "guest %s crashed: %s", d->definition.name, d->last_words);
+        crashed(d);
+    }
 }
 
 static void on_console_bit(void *context) {

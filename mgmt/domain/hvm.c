@@ -168,6 +168,7 @@ enum bh_status hvm_build(struct domain *d) {
         .guest_disks = d->definition.disks,
         .kernel_bytes = d->hvm.kernel_bytes,
         .initrd_bytes = d->hvm.initrd_bytes,
+        .flags = d->definition.watchdog ? BH_GUEST_WATCHDOG : 0,
     };
     enum bh_status status = hv_retype(OWN(d->objects), BH_TYPE_SPACE, guest_pool_pages(&d->hvm),
                                       slot(d, SLOT_SPACE), BH_SPACE_GUEST);

@@ -95,6 +95,7 @@ struct __attribute__((packed)) fadt {
 _Static_assert(sizeof(struct fadt) == 244 - 36, "revision 5");
 #define FADT_WBINVD 0x1u
 #define FADT_C1 0x4u
+#define FADT_NO_SLEEP_BUTTON 0x20u
 #define FADT_RTC_FIXED 0x40u /* no wake by RTC in fixed registers */
 #define FADT_TIMER_32 0x100u
 #define FADT_RESET 0x400u
@@ -119,7 +120,8 @@ static struct gpa add_fadt(struct gpa dsdt) {
         .c3_latency = FADT_LATENCY_NONE,
         .century = CMOS_CENTURY,
         .boot_flags = BOOT_LEGACY_DEVICES | BOOT_NO_VGA,
-        .flags = FADT_WBINVD | FADT_C1 | FADT_RTC_FIXED | FADT_TIMER_32 | FADT_RESET,
+        .flags = FADT_WBINVD | FADT_C1 | FADT_NO_SLEEP_BUTTON | FADT_RTC_FIXED | FADT_TIMER_32 |
+                 FADT_RESET,
         .reset = {SPACE_IO, 8, 0, 1, RESET_PORT},
         .reset_value = RESET_VALUE,
         .x_dsdt = dsdt.value,

@@ -39,6 +39,16 @@ DefinitionBlock ("", "DSDT", 2, "BHLKHD", "VMM", 1)
                     })
                 }
 
+                Device (PEVT)                   /* pvpanic.h */
+                {
+                    Name (_HID, "QEMU0001")
+                    Name (_STA, 0x0B)
+                    Name (_CRS, ResourceTemplate ()
+                    {
+                        IO (Decode16, 0x0505, 0x0505, 1, 1)
+                    })
+                }
+
                 Device (RTC)
                 {
                     Name (_HID, EisaId ("PNP0B00"))

@@ -12,14 +12,17 @@
 #include "mgmt/vmm/pci.h"
 #include "mgmt/vmm/pic.h"
 #include "mgmt/vmm/pit.h"
+#include "mgmt/vmm/pvpanic.h"
 #include "mgmt/vmm/rtc.h"
 #include "mgmt/vmm/run.h"
 #include "mgmt/vmm/uart.h"
+#include "mgmt/vmm/watchdog.h"
 
 enum { IRQ_TIMER = 0, IRQ_COM1 = 4, ISA_IRQS = 16, TIMER_PIN = 2 };
 /* PCI slots: the virtio devices follow the host bridge, as in the DSDT and doorbells. */
 #define SLOT_BRIDGE 0u
 #define SLOT_FIRST 1u
+#define SLOT_WATCHDOG 30u
 #define SLOT_LPC 31u
 
 static struct {
@@ -32,6 +35,7 @@ static struct {
     struct rtc rtc;
     struct uart uart;
     struct pci_function bridge, lpc;
+    struct watchdog watchdog;
 } machine;
 
 uint32_t machine_vcpus(void) {
@@ -256,6 +260,14 @@ void machine_switch_off(void) {
     ended(POWER_OFF);
 }
 
+static void panicked(void) {
+    ended(POWER_PANIC);
+}
+
+static void watchdog_expired(void) {
+    ended(POWER_WATCHDOG);
+}
+
 void machine_type(const char *text, size_t bytes) {
     uart_receive(&machine.uart, text, bytes);
 }
@@ -270,6 +282,10 @@ static void add_chipset(void) {
     pci_add(&machine.bridge, SLOT_BRIDGE);
     pci_function_init(&machine.lpc, 0x8086, 0x2918, 0x060100, 2); /* ICH9 */
     pci_add(&machine.lpc, SLOT_LPC);
+    if (machine.guest->flags & BH_GUEST_WATCHDOG) {
+        watchdog_init(&machine.watchdog, watchdog_expired);
+        pci_add(&machine.watchdog.function, SLOT_WATCHDOG);
+    }
 }
 
 bool machine_init(const struct bh_guest_info *guest) {
@@ -295,6 +311,7 @@ bool machine_init(const struct bh_guest_info *guest) {
     uart_init(&machine.uart, com1_irq, console_write);
     add_fixed();
     add_chipset();
+    pvpanic_init(panicked);
     power_init(sci, ended); /* after the chipset: its port CF9 lies within CF8..CFF */
     return devices_add(guest, SLOT_FIRST, apicbus_message);
 }

@@ -11,7 +11,8 @@
 #define POWER_S5 5u /* SLP_TYP of \_S5 in the DSDT */
 #define POWER_SCI 9u
 
-enum power_end { POWER_GOES_ON, POWER_OFF, POWER_RESET };
+/* How the machine ended, if it did; the last two are pvpanic.h's and watchdog.h's. */
+enum power_end { POWER_GOES_ON, POWER_OFF, POWER_RESET, POWER_PANIC, POWER_WATCHDOG };
 
 void power_init(void (*set_sci)(bool level), void (*end)(enum power_end how));
 /* The power button is pressed. False: the guest does not listen to it. */

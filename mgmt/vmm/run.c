@@ -134,10 +134,19 @@ static void report(struct vcpu *vcpu) {
            (unsigned long long)s->efer);
 }
 
+/* The last that is said, with what an exit status cannot say. Returns if that is nothing. */
+static void tell(enum bh_control_cause cause) {
+    machine_flush();
+    console_drain();
+    if (cause != BH_CAUSE_STATUS)
+        control_end(cause);
+}
+
 static void run_guest(struct vcpu *vcpu) {
     enum bh_exit why = run_outside(vcpu);
     if (!exits_handle(vcpu, why)) {
         report(vcpu);
+        tell(why == BH_EXIT_SHUTDOWN ? BH_CAUSE_TRIPLE_FAULT : BH_CAUSE_STATUS);
         exit(EXIT_FAILURE);
     }
     if (why == BH_EXIT_NONE)
@@ -161,12 +170,13 @@ static void turn(struct vcpu *vcpu) {
 
 /* The lock stays held: whoever ends the guest is the last one to do anything for it. */
 void run(struct vcpu *vcpu) {
+    static const enum bh_control_cause causes[] = {[POWER_OFF] = BH_CAUSE_STATUS,
+                                                   [POWER_RESET] = BH_CAUSE_REBOOT,
+                                                   [POWER_PANIC] = BH_CAUSE_PANIC,
+                                                   [POWER_WATCHDOG] = BH_CAUSE_WATCHDOG};
     while (machine_end() == POWER_GOES_ON)
         turn(vcpu);
-    machine_flush();
-    console_drain();
-    if (machine_end() == POWER_RESET)
-        control_reboot();
+    tell(causes[machine_end()]);
     exit(EXIT_SUCCESS);
 }
 

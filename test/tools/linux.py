@@ -7,19 +7,28 @@ import stat
 
 import newc
 
+# In the order of their dependencies; a kernel has those that are not built in.
 MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci",
-           "virtio_blk", "failover", "net_failover", "virtio_net", "virtio-rng", "evdev", "button")
+           "virtio_blk", "failover", "net_failover", "virtio_net", "virtio-rng", "evdev", "button",
+           "pvpanic", "pvpanic-mmio", "i6300esb", "libcrc32c", "crc16", "crc32c_generic", "mbcache",
+           "jbd2", "ext4")
 PROGRAM = stat.S_IFREG | 0o755
 FILE = stat.S_IFREG | 0o644
 FOLDER = stat.S_IFDIR | 0o755
 
 
-def folder(root):
-    return os.path.join(os.environ.get("BULKHEAD_DEPS") or os.path.join(root, ".deps"), "linux")
+def folder(root, kernel=None):
+    """Where a kernel and what belongs to it lies: Debian's cloud kernel, or one of the others."""
+    deps = os.environ.get("BULKHEAD_DEPS") or os.path.join(root, ".deps")
+    return os.path.join(deps, "kernels", kernel) if kernel else os.path.join(deps, "linux")
 
 
-def read(root, name):
-    with open(os.path.join(folder(root), name), "rb") as handle:
+def has(root, name, kernel=None):
+    return os.path.exists(os.path.join(folder(root, kernel), name))
+
+
+def read(root, name, kernel=None):
+    with open(os.path.join(folder(root, kernel), name), "rb") as handle:
         return handle.read()
 
 
@@ -28,14 +37,15 @@ def example(root, name):
         return handle.read()
 
 
-def initramfs(root, more=()):
+def initramfs(root, more=(), kernel=None):
     """The demo's, and `more`: (name, mode, contents)."""
+    modules = [name for name in MODULES if has(root, f"{name}.ko", kernel)]
     entries = [("bin", FOLDER, b""), ("www", FOLDER, b""), ("www/cgi-bin", FOLDER, b""),
-               ("bin/busybox", PROGRAM, read(root, "busybox")),
+               ("bin/busybox", PROGRAM, read(root, "busybox", kernel)),
                ("init", PROGRAM, example(root, "init")),
                ("www/cgi-bin/index.cgi", PROGRAM, example(root, "index.cgi")),
-               ("modules", FILE, " ".join(MODULES).encode())]
-    entries += [(f"{name}.ko", FILE, read(root, f"{name}.ko")) for name in MODULES]
+               ("modules", FILE, " ".join(modules).encode())]
+    entries += [(f"{name}.ko", FILE, read(root, f"{name}.ko", kernel)) for name in modules]
     return gzip.compress(newc.pack([*entries, *more]), 6, mtime=0)
 
 
@@ -45,13 +55,20 @@ def shipped(root, wanted):
     return {name: made[name]() for name in made.keys() & wanted}
 
 
-def definition(memory=256, vcpus=1, devices="", kernel="vmlinuz", name="linux", arguments=""):
+def files(root, kernel=None, more=()):
+    """A kernel and its initramfs, for a definition that names them as definition() does."""
+    return {"vmlinuz": read(root, "vmlinuz", kernel), "initrd.gz": initramfs(root, more, kernel)}
+
+
+def definition(memory=256, vcpus=1, devices="", kernel="vmlinuz", name="linux", arguments="", policy=""):
+    """arguments: more words for the kernel; policy: elements such as <on_crash>."""
     return f"""<domain type='bulkhead'>
   <name>{name}</name>
   <memory unit='MiB'>{memory}</memory>
   <vcpu>{vcpus}</vcpu>
   <os><type>hvm</type><kernel>{kernel}</kernel><initrd>initrd.gz</initrd>
     <cmdline>console=ttyS0 panic=-1 {arguments}</cmdline></os>
+  {policy}
   <devices><console/>{devices}</devices>
 </domain>
 """

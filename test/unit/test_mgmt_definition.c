@@ -100,6 +100,30 @@ static void test_hvm(void **state) {
     assert_string_equal(definition.initrd, "initrd.gz");
 }
 
+#define HVM "<os><type>hvm</type><kernel>vmlinuz</kernel></os>\n"
+
+static void test_watchdog(void **state) {
+    (void)state;
+    assert_true(parse(HEAD HVM "</domain>"));
+    assert_int_equal(definition.watchdog, 0);
+    assert_true(parse(HEAD HVM "<devices><watchdog model='i6300esb'/></devices></domain>"));
+    assert_int_equal(definition.watchdog, 1);
+    assert_int_equal(definition.on_watchdog, BH_ACTION_RESTART);
+    assert_true(parse(
+        HEAD HVM "<devices><watchdog model='i6300esb' action='poweroff'/></devices></domain>"));
+    assert_int_equal(definition.on_watchdog, BH_ACTION_DESTROY);
+    assert_true(
+        parse(HEAD HVM "<devices><watchdog model='i6300esb' action='pause'/></devices></domain>"));
+    assert_int_equal(definition.on_watchdog, BH_ACTION_PRESERVE);
+    refused(HEAD HVM "<devices><watchdog model='diag288'/></devices></domain>",
+            "guests/a.xml:5: <watchdog>: 'diag288' is not valid; use model='i6300esb'");
+    refused(HEAD HVM "<devices><watchdog model='i6300esb' action='none'/></devices></domain>",
+            "guests/a.xml:5: <watchdog>: 'none' is not valid; the action is reset, poweroff or "
+            "pause");
+    refused(HEAD OS "<devices><watchdog model='i6300esb'/></devices></domain>",
+            "guests/a.xml:1: <watchdog>: a PV guest has none; remove it");
+}
+
 static void test_mistakes(void **state) {
     (void)state;
     refused("", "guests/a.xml:1: not well-formed XML: no element found; correct it");
@@ -279,6 +303,7 @@ int main(void) {
         cmocka_unit_test(test_a_full_definition),
         cmocka_unit_test(test_what_is_left_out),
         cmocka_unit_test(test_hvm),
+        cmocka_unit_test(test_watchdog),
         cmocka_unit_test(test_mistakes),
         cmocka_unit_test(test_memory_sizes),
         cmocka_unit_test(test_entities_and_depth),

@@ -377,6 +377,86 @@ static void test_crash_policies(void **state) {
     assert_non_null(strstr(mgmt_world_log(), "it stays off"));
 }
 
+static void tell_end(struct domain *d, uint64_t argument) {
+    struct queue_end control = client(d, 0);
+    submit(d, &control, 0, (struct bh_request){.operation = BH_CONTROL_EXIT, .argument = argument},
+           (struct bh_segment){0});
+    mgmt_world_turn();
+}
+
+/* What a VMM tells of its guest leads to the action that the definition names for it. */
+static void test_causes(void **state) {
+    (void)state;
+    static const struct {
+        uint64_t argument;
+        enum domain_state keep, again; /* on_crash: preserve; restart */
+        const char *words;
+    } ends[] = {
+        {BH_CONTROL_EXIT_ARGUMENT(BH_CAUSE_STATUS, 0), DOMAIN_OFF, DOMAIN_OFF, "exit status 0"},
+        {BH_CONTROL_EXIT_ARGUMENT(BH_CAUSE_STATUS, 7), DOMAIN_CRASHED, DOMAIN_RUNNING, ""},
+        {BH_CONTROL_EXIT_ARGUMENT(BH_CAUSE_REBOOT, 0), DOMAIN_RUNNING, DOMAIN_RUNNING, ""},
+        {BH_CONTROL_EXIT_ARGUMENT(BH_CAUSE_PANIC, 0), DOMAIN_CRASHED, DOMAIN_RUNNING, ""},
+        {BH_CONTROL_EXIT_ARGUMENT(BH_CAUSE_TRIPLE_FAULT, 0), DOMAIN_CRASHED, DOMAIN_RUNNING, ""},
+        /* It was given no watchdog. */
+        {BH_CONTROL_EXIT_ARGUMENT(BH_CAUSE_WATCHDOG, 0), DOMAIN_CRASHED, DOMAIN_RUNNING, ""},
+        /* Causes that there are not. */
+        {BH_CONTROL_EXIT_ARGUMENT(5, 0), DOMAIN_OFF, DOMAIN_OFF, "exit status 0"},
+        {~0ull, DOMAIN_CRASHED, DOMAIN_OFF, "exit status 4294967295"},
+    };
+    struct domain_error error;
+    for (unsigned i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        struct domain *keep = started("keep.xml"), *again = started("again.xml");
+        tell_end(keep, ends[i].argument);
+        assert_int_equal(keep->state, ends[i].keep);
+        if (keep->state != DOMAIN_OFF)
+            destroy(keep);
+        if (i + 1 == sizeof(ends) / sizeof(ends[0]))
+            break; /* `again` has been started again five times */
+        tell_end(again, ends[i].argument);
+        assert_int_equal(again->state, ends[i].again);
+        if (*ends[i].words)
+            assert_string_equal(again->last_words, ends[i].words);
+        if (again->state != DOMAIN_OFF)
+            assert_true(domain_destroy(again, &error));
+        mgmt_world_turn();
+    }
+    const char *log = mgmt_world_log();
+    assert_non_null(strstr(log, "mgmt: guest keep kept as it is: its kernel panicked\n"));
+    assert_non_null(strstr(log, "mgmt: guest again ended: its kernel panicked\n"));
+    assert_non_null(strstr(log, "mgmt: guest again ended: triple fault\n"));
+    assert_non_null(strstr(log, "mgmt: guest again ended: its watchdog was not served\n"));
+}
+
+/* The definition's own action for a watchdog, whatever on_crash says. */
+static void test_watchdog(void **state) {
+    (void)state;
+    static const enum domain_state ends[] = {[BH_ACTION_DESTROY] = DOMAIN_OFF,
+                                             [BH_ACTION_RESTART] = DOMAIN_RUNNING,
+                                             [BH_ACTION_PRESERVE] = DOMAIN_CRASHED};
+    for (uint8_t action = BH_ACTION_DESTROY; action <= BH_ACTION_PRESERVE; action++) {
+        struct domain *d = started("a.xml");
+        d->definition.watchdog = 1;
+        d->definition.on_watchdog = action;
+        tell_end(d, BH_CONTROL_EXIT_ARGUMENT(BH_CAUSE_WATCHDOG, 0));
+        assert_int_equal(d->state, ends[action]);
+        assert_int_equal(d->crashes, 0);
+        if (d->state != DOMAIN_OFF)
+            destroy(d);
+    }
+}
+
+/* A guest that is kept is not taken away when the time of an earlier wish is up. */
+static void test_kept_after_a_wish(void **state) {
+    (void)state;
+    struct domain_error error;
+    struct domain *keep = started("keep.xml");
+    assert_true(domain_shutdown(keep, 1000, &error));
+    tell_end(keep, BH_CONTROL_EXIT_ARGUMENT(BH_CAUSE_PANIC, 0));
+    mgmt_world_time(2000);
+    mgmt_world_turn();
+    assert_int_equal(keep->state, DOMAIN_CRASHED);
+}
+
 static void test_a_spurious_fault_signal(void **state) {
     (void)state;
     struct domain *d = started("a.xml");
@@ -483,6 +563,9 @@ int main(void) {
         TEST(test_pause_and_resume),
         TEST(test_crash_report),
         TEST(test_crash_policies),
+        TEST(test_causes),
+        TEST(test_watchdog),
+        TEST(test_kept_after_a_wish),
         TEST(test_a_spurious_fault_signal),
         TEST(test_shutdown),
         TEST(test_nonsense_from_a_guest),

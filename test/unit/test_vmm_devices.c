@@ -4,6 +4,7 @@
 #include "fake_loop.h"
 #include "mgmt/vmm/bus.h"
 #include "mgmt/vmm/pit.h"
+#include "mgmt/vmm/pvpanic.h"
 #include "mgmt/vmm/rtc.h"
 #include "mgmt/vmm/uart.h"
 #include "unit.h"
@@ -217,6 +218,25 @@ static void ranges(void **state) {
     assert_true(bus_memory_read(~0ull, 8) == ~0ull);
 }
 
+/* --- pvpanic --- */
+
+static unsigned panics;
+
+static void panicked(void) {
+    panics++;
+}
+
+static void panic(void **state) {
+    (void)state;
+    pvpanic_init(panicked);
+    assert_int_equal(bus_port_read(PVPANIC_PORT, 1), PVPANIC_PANICKED | PVPANIC_CRASH_LOADED);
+    bus_port_write(PVPANIC_PORT, 1, PVPANIC_CRASH_LOADED);
+    bus_port_write(PVPANIC_PORT, 1, 0xfc);
+    assert_int_equal(panics, 0);
+    bus_port_write(PVPANIC_PORT, 1, PVPANIC_PANICKED);
+    assert_int_equal(panics, 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(periodic_interrupt),
@@ -228,6 +248,7 @@ int main(void) {
         cmocka_unit_test(serial_input),
         cmocka_unit_test(serial_loop),
         cmocka_unit_test(ranges),
+        cmocka_unit_test(panic),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

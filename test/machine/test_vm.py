@@ -1,0 +1,109 @@
+"""What becomes of an HVM guest that crashes, hangs, is asked to end: the action its definition names, with
+a message that says what happened, and nobody else notices."""
+
+import os
+
+import linux
+from guests import command, definition, guest, until_state
+from harness import expect, expect_equal, limit, slow
+
+BYSTANDER = definition("hello", arguments="--wait")
+WATCHDOG = "<watchdog model='i6300esb' action='{}'/>"
+
+
+def boot(ctx, files=None, kernel=None, **parts):
+    return ctx.boot_pvh(guests=ctx.guests(hello=BYSTANDER, linux=linux.definition(**parts)),
+                        files={**linux.files(ctx.root, kernel), **(files or {})})
+
+
+def shell(vm):
+    vm.wait_for(r"init: up", timeout=120)
+    vm.send("console linux")
+    vm.send("")
+    vm.wait_for(r"/ # ", timeout=30)
+
+
+def prompt(vm):
+    vm.send_bytes(b"\x1d")
+    vm.send("")
+    vm.wait_for(r"^bulkhead> ", timeout=20)
+
+
+def unharmed(vm):
+    expect_equal((guest(vm, "hello")["state"], guest(vm, "hello")["starts"]), ("running", 1), "the bystander")
+
+
+@slow
+@limit(400)
+def test_crashes(ctx):
+    """A panic and a triple fault: noticed, with last words, and the guest starts again."""
+    with boot(ctx, policy="<on_crash>restart</on_crash>", arguments="reboot=t") as vm:
+        shell(vm)
+        vm.send("echo c >/proc/sysrq-trigger")
+        vm.wait_for(r"Kernel panic - not syncing: sysrq triggered crash", timeout=60)
+        vm.wait_for(r"mgmt: guest linux crashed: its kernel panicked", timeout=60)
+        vm.wait_for(r"linux: \| ", timeout=20)
+        vm.wait_for(r"mgmt: guest linux ended: its kernel panicked", timeout=60)
+        prompt(vm)
+        shell(vm)
+        vm.send("reboot -f")
+        vm.wait_for(r"mgmt: guest linux crashed: triple fault", timeout=60)
+        vm.wait_for(r"vmm: vCPU 0 stops: triple fault", timeout=20)
+        vm.wait_for(r"mgmt: guest linux ended: triple fault", timeout=60)
+        prompt(vm)
+        until_state(vm, "linux", "running")
+        expect_equal((guest(vm, "linux")["crashes"], guest(vm, "linux")["starts"]), (2, 3), "crashes, starts")
+        unharmed(vm)
+
+
+@slow
+@limit(300)
+def test_power_button(ctx):
+    """`shutdown` presses the power button; the guest's acpid, started by its /init, powers it off."""
+    with boot(ctx) as vm:
+        shell(vm)
+        prompt(vm)
+        vm.send("shutdown linux")
+        vm.wait_for(r"mgmt: guest linux ended: exit status 0: power-off", timeout=60)
+        expect_equal(guest(vm, "linux")["state"], "off", "the guest")
+        unharmed(vm)
+
+
+def watchdog_registers(vm):
+    """Shell functions that do what i6300esb's driver does, which this kernel has not."""
+    vm.send("cd /sys/bus/pci/devices/0000:00:1e.0; cat vendor device | tr '\\n' ' '; set -- $(head -1 resource); B=$1")
+    vm.wait_for(r"0x8086 0x25ab", timeout=20)
+    vm.send("open() { devmem $((B+12)) 16 0x80; devmem $((B+12)) 16 0x86; }")
+    vm.send("stage() { open; devmem $((B+$1)) 32 $2; }; serve() { open; devmem $((B+12)) 16 0x100; }")
+    vm.send("stage 0 0x800; stage 4 0x800")  # two seconds each
+    vm.send("enable() { printf '\\002' | dd of=config bs=1 seek=104 conv=notrunc 2>/dev/null; }")
+
+
+@slow
+@limit(400)
+def test_watchdog(ctx):
+    """Served, it does nothing; unserved, it resets the guest after both stages."""
+    with boot(ctx, devices=WATCHDOG.format("reset")) as vm:
+        shell(vm)
+        watchdog_registers(vm)
+        vm.send("enable; for i in 1 2 3 4 5 6; do sleep 1; serve; done; echo ser''ved")
+        vm.wait_for(r"served", timeout=60)
+        vm.wait_for(r"mgmt: guest linux ended: its watchdog was not served", timeout=60)
+        prompt(vm)
+        vm.wait_for(r"init: up", timeout=120)
+        expect_equal((guest(vm, "linux")["starts"], guest(vm, "linux")["crashes"]), (2, 0), "starts, crashes")
+        unharmed(vm)
+
+
+def test_crash_of_the_vmm(ctx):
+    """A VMM that faults: its guest's crash, and nobody else's."""
+    with open(os.path.join(ctx.build, "test", "guest", "hostile", "hostile-life.bin"), "rb") as program:
+        files = {"vmm.bin": program.read()}
+    with boot(ctx, files, policy="<on_crash>preserve</on_crash>", arguments="odd-state") as vm:
+        vm.wait_for(r"mgmt: guest linux crashed: its VMM, vCPU 0: fault 6, error 0", timeout=60)
+        vm.wait_for(r"mgmt: guest linux kept as it is: its VMM, vCPU 0: fault 6", timeout=20)
+        expect_equal(guest(vm, "linux")["state"], "crashed", "the guest")
+        unharmed(vm)
+        command(vm, "destroy linux")
+        until_state(vm, "linux", "off")
+        vm.poweroff()
