@@ -1,5 +1,5 @@
 /* Linux's bzImage: the header says where to load the rest of the file, which is entered in 64-bit
- * mode. */
+ * mode if it can be, else (i386) in protected mode. */
 #include <string.h>
 
 #include "mgmt/vmm/acpi.h"
@@ -7,8 +7,8 @@
 
 #define SECTOR_BYTES 512u
 #define HEADER_AT 0x1f1u
-#define ENTRY_64 0x200u
-#define PROTOCOL_MIN 0x020cu /* 64-bit entry, xloadflags */
+#define ENTRY_64 0x200u      /* from the entry for protected mode, which is the beginning */
+#define PROTOCOL_MIN 0x020cu /* xloadflags */
 #define XLF_KERNEL_64 0x1u
 #define XLF_ABOVE_4G 0x2u
 #define LOADER_UNKNOWN 0xffu
@@ -58,17 +58,19 @@ struct __attribute__((packed)) e820 {
 static const char *check(const struct loader_file *kernel, struct setup_header *header) {
     if (kernel->bytes < HEADER_AT + sizeof(*header) ||
         !kernel->read(kernel, HEADER_AT, header, sizeof(*header)))
-        return "the kernel is shorter than a bzImage's header, or cannot be read";
+        return "the kernel is shorter than a bzImage's header, or cannot be read; name the whole "
+               "file in <kernel>";
     if (header->magic != MAGIC)
-        return "the kernel is neither a bzImage nor an ELF file";
-    if (header->version < PROTOCOL_MIN || !(header->xloadflags & XLF_KERNEL_64))
-        return "the kernel cannot be started in 64-bit mode";
+        return "the kernel is neither a bzImage nor an ELF file; name one in <kernel>";
+    if (header->version < PROTOCOL_MIN)
+        return "the kernel's boot protocol is older than 2.12; use Linux 3.8 or later";
     if (header->setup_sects == 0)
         header->setup_sects = 4;
     uint64_t setup_bytes = (header->setup_sects + 1ull) * SECTOR_BYTES;
     if (kernel->bytes <= setup_bytes + ENTRY_64 ||
         kernel->bytes - setup_bytes < header->syssize * 16ull - 15)
-        return "the kernel is shorter than its header says";
+        return "the kernel is shorter than its header says; put the whole file into the boot "
+               "archive";
     return NULL;
 }
 
@@ -84,7 +86,7 @@ static const char *place(const struct setup_header *header, uint64_t bytes, stru
         for (*at = GPA((FLOOR + step - 1) & ~(step - 1)); at->value < LIMIT_32; at->value += step)
             if (ram_at(*at, needed))
                 return NULL;
-    return "the kernel does not fit into the guest's memory";
+    return "the kernel does not fit into the guest's memory; raise <memory>";
 }
 
 static void fill_map(uint8_t *parameters) {
@@ -132,7 +134,9 @@ const char *bzimage_load(const struct loader_file *kernel, const struct loader_f
     uint64_t rsdp = ACPI_BASE;
     memcpy(parameters + AT_RSDP, &rsdp, sizeof(rsdp));
     fill_map(parameters);
-    *entry = (struct loader_entry){
-        .long_mode = true, .rip = at.value + ENTRY_64, .rsi = LOADER_PARAMETERS};
+    bool long_mode = header.xloadflags & XLF_KERNEL_64;
+    *entry = (struct loader_entry){.long_mode = long_mode,
+                                   .rip = at.value + (long_mode ? ENTRY_64 : 0),
+                                   .rsi = LOADER_PARAMETERS};
     return NULL;
 }

@@ -48,13 +48,13 @@ const char *loader_put_initrd(const struct loader_file *initrd, uint64_t floor, 
             return "the initrd cannot be read";
         return NULL;
     }
-    return "the initrd does not fit into the guest's memory";
+    return "the initrd does not fit into the guest's memory; raise <memory>";
 }
 
 const char *loader_put_command_line(const char *command_line, uint64_t bytes_max) {
     size_t bytes = strlen(command_line) + 1;
     if (bytes > COMMAND_LINE_MAX || bytes - 1 > bytes_max)
-        return "the command line is longer than the kernel takes";
+        return "the command line is longer than the kernel takes; shorten <cmdline>";
     return ram_write(GPA(LOADER_COMMAND_LINE), command_line, bytes) ? NULL : "no memory";
 }
 
@@ -87,7 +87,7 @@ const char *loader_load(const struct loader_file *kernel, const struct loader_fi
     *entry = (struct loader_entry){0};
     char magic[4];
     if (!ram_at(GPA(0), ACPI_END))
-        return "a guest needs more than 1 MiB of memory";
+        return "a guest needs more than 1 MiB of memory; raise <memory>";
     if (kernel->bytes < sizeof(magic) || !kernel->read(kernel, 0, magic, sizeof(magic)))
         return "the kernel cannot be read";
     const char *wrong = memcmp(magic, ELF_MAGIC, sizeof(magic)) == 0
@@ -96,6 +96,6 @@ const char *loader_load(const struct loader_file *kernel, const struct loader_fi
     if (wrong)
         return wrong;
     if (!put_gdt(entry) || (entry->long_mode && !put_page_tables(entry)))
-        return "a guest needs more than 1 MiB of memory";
+        return "a guest needs more than 1 MiB of memory; raise <memory>";
     return NULL;
 }

@@ -49,12 +49,14 @@ static bool in_file(const struct loader_file *file, uint64_t at, uint64_t bytes)
 static const char *load_segment(const struct loader_file *kernel, const struct elf_segment *s,
                                 uint64_t *end) {
     if (s->file_bytes > s->memory_bytes || !in_file(kernel, s->offset, s->file_bytes))
-        return "a segment of the kernel lies outside its file";
+        return "a segment of the kernel lies outside its file; put the whole file into the boot "
+               "archive";
     if (s->memory_bytes == 0)
         return NULL;
     uint8_t *to = ram_at(GPA(s->address), s->memory_bytes);
     if (!to || s->address < FLOOR)
-        return "the kernel does not fit into the guest's memory";
+        return "the kernel does not fit into the guest's memory, or wants the lowest MiB; raise "
+               "<memory>";
     if (s->file_bytes && !kernel->read(kernel, s->offset, to, s->file_bytes))
         return "the kernel cannot be read";
     memset(to + s->file_bytes, 0, s->memory_bytes - s->file_bytes);
@@ -117,14 +119,17 @@ const char *pvh_load(const struct loader_file *kernel, const struct loader_file 
     struct elf_header header;
     struct elf_segment segments[SEGMENTS_MAX];
     if (kernel->bytes < sizeof(header) || !kernel->read(kernel, 0, &header, sizeof(header)))
-        return "the kernel is shorter than an ELF header, or cannot be read";
+        return "the kernel is shorter than an ELF header, or cannot be read; name the whole file "
+               "in "
+               "<kernel>";
     if (header.identity[IDENTITY_CLASS] != CLASS_64 || header.machine != MACHINE_X86_64 ||
         header.segment_bytes != sizeof(segments[0]))
-        return "the kernel is not a 64-bit x86 ELF file";
+        return "the kernel is not a 64-bit x86 ELF file; name one, or a bzImage, in <kernel>";
     uint64_t bytes = header.segments * sizeof(segments[0]);
     if (header.segments > SEGMENTS_MAX || !in_file(kernel, header.segments_at, bytes) ||
         !kernel->read(kernel, header.segments_at, segments, bytes))
-        return "the kernel's segment table lies outside its file";
+        return "the kernel's segment table lies outside its file; put the whole file into the boot "
+               "archive";
     uint64_t end = FLOOR;
     uint32_t rip = 0;
     for (unsigned i = 0; i < header.segments; i++) {
@@ -137,7 +142,7 @@ const char *pvh_load(const struct loader_file *kernel, const struct loader_file 
             return wrong;
     }
     if (rip == 0)
-        return "the kernel has no PVH note";
+        return "the kernel has no PVH note; use its bzImage, or build it with CONFIG_PVH";
     struct gpa initrd_at;
     const char *wrong = loader_put_initrd(initrd, end, 1ull << 32, &initrd_at);
     if (!wrong)

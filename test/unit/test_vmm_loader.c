@@ -71,6 +71,21 @@ static void bzimage_is_loaded(void **state) {
     assert_int_equal(large, 0x200083);
 }
 
+/* Without an entry for 64-bit mode: an i386 kernel, entered where it begins. */
+static void bzimage_of_32_bits(void **state) {
+    (void)state;
+    put(0x236, 0, 2);
+    put(0x22c, 0x2fffff, 4); /* the initrd no higher than that */
+    assert_null(load());
+    assert_true(!entry.long_mode && entry.rip == 0x100000 && entry.rsi == LOADER_PARAMETERS);
+    uint32_t initrd_at;
+    memcpy(&initrd_at, guest_ram + LOADER_PARAMETERS + 0x218, 4);
+    assert_int_equal(initrd_at, 0x300000 - 8192);
+    uint64_t code;
+    memcpy(&code, guest_ram + LOADER_GDT + 16, 8);
+    assert_true(code == 0x00cf9b000000ffff);
+}
+
 static void expect_refused(unsigned at, uint64_t value, unsigned bytes) {
     uint64_t old = 0;
     memcpy(&old, kernel_bytes + at, bytes);
@@ -84,7 +99,6 @@ static void broken_bzimages(void **state) {
     (void)state;
     expect_refused(0x202, 0, 4);
     expect_refused(0x206, 0x20b, 2);
-    expect_refused(0x236, 0, 2);          /* no 64-bit entry */
     expect_refused(0x1f1, 255, 1);        /* all setup */
     expect_refused(0x1f4, 0xffffffff, 4); /* longer than the file */
     expect_refused(0x260, 0xffffffff, 4); /* wants more memory than there is */
@@ -177,6 +191,7 @@ static void broken_elfs(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(bzimage_is_loaded, bzimage),
+        cmocka_unit_test_setup(bzimage_of_32_bits, bzimage),
         cmocka_unit_test_setup(broken_bzimages, bzimage),
         cmocka_unit_test_setup(initrds, bzimage),
         cmocka_unit_test_setup(elf_is_loaded, elf),

@@ -1,0 +1,109 @@
+"""Debian's other kernels as HVM guests: each as its package brings it, to a shell and to its end."""
+
+import hashlib
+import os
+import re
+
+import bzimage
+import linux
+from harness import expect, expect_equal, limit, slow
+
+BAD = ("unchecked MSR", "Call Trace", "BUG:", "not known; the guest gets #UD")
+
+
+def record(ctx, kernel):
+    """What was fetched: the package's name, and the SHA-256 of each file."""
+    if not linux.has(ctx.root, "record", kernel):
+        missing = linux.has(ctx.root, "missing", kernel)
+        ctx.skip(linux.read(ctx.root, "missing", kernel).decode() if missing else
+                 f"{kernel} was not fetched; run subprojects/fetch-sources --kernels .deps")
+    text = linux.read(ctx.root, "record", kernel).decode()
+    package = re.match(r"# linux-image-([^:\s]+)", text)[1]
+    return package, dict(reversed(line.split("  ./")) for line in text.splitlines() if "  ./" in line)
+
+
+def shell(vm, timeout=200):
+    vm.wait_for(r"init: up", timeout=timeout)
+    vm.send("console linux")
+    vm.send("")
+    vm.wait_for(r"/ # ", timeout=30)
+
+
+def say(vm, command, expected, timeout=30):
+    vm.send(command)
+    return vm.wait_for(expected, timeout=timeout)
+
+
+def boots(ctx, kernel, memory=256, check=None, mem="1024M", files=None):
+    package, sums = record(ctx, kernel)
+    files = files or linux.files(ctx.root, kernel)
+    with ctx.boot_pvh(guests=ctx.guests(linux=linux.definition(memory=memory)), files=files, mem=mem) as vm:
+        shell(vm)
+        say(vm, "uname -r", "^" + re.escape(package))
+        say(vm, "cat /sys/devices/system/clocksource/clocksource0/current_clocksource", r"^kvm-clock")
+        say(vm, "ls /sys/class/misc; cat /sys/class/misc/hw_random/rng_current", r"^virtio_rng.0")
+        if check:
+            check(vm)
+        vm.send("poweroff -f")
+        vm.wait_for(r"guest linux ended: exit status 0: power-off", timeout=60)
+        for bad in BAD:
+            expect(bad not in vm.text, f"'{bad}' is not in what Linux says")
+    if "vmlinuz" in files:
+        expect_equal(hashlib.sha256(files["vmlinuz"]).hexdigest(), sums["vmlinuz"], "the kernel file")
+
+
+@slow
+@limit(400)
+def test_generic_6_1(ctx):
+    boots(ctx, "generic-6.1")
+
+
+@slow
+@limit(400)
+def test_cloud_5_10(ctx):
+    boots(ctx, "cloud-5.10")
+
+
+@slow
+@limit(400)
+def test_cloud_6_12(ctx):
+    boots(ctx, "cloud-6.12")
+
+
+@slow
+@limit(400)
+def test_i386(ctx):
+    """Without PAE."""
+    boots(ctx, "i386-6.1")
+
+
+@slow
+@limit(600)
+def test_i386_pae(ctx):
+    """RAM beyond 4 GiB is seen and used."""
+    def check(vm):
+        say(vm, "grep 'System RAM' /proc/iomem", r"^100000000-")
+        say(vm, "awk '/MemTotal/ { print ($2 > 3100000) ? \"EN\" \"OUGH\" : $2 }' /proc/meminfo", r"^ENOUGH")
+    boots(ctx, "i386-pae-6.1", memory=3328, check=check, mem="4096M")
+
+
+@slow
+@limit(400)
+def test_pvh(ctx):
+    """The ELF file inside the cloud kernel's bzImage, by its PVH note."""
+    _, sums = record(ctx, None)
+    image = linux.read(ctx.root, "vmlinuz")
+    expect_equal(hashlib.sha256(image).hexdigest(), sums["vmlinuz"], "the kernel file")
+    files = {"vmlinuz": bzimage.vmlinux(image), "initrd.gz": linux.initramfs(ctx.root)}
+
+    def check(vm):
+        say(vm, "dmesg | grep -i 'pvh'", r"Hypervisor|PVH|pvh")
+    boots_elf(ctx, files, check)
+
+
+def boots_elf(ctx, files, check):
+    with ctx.boot_pvh(guests=ctx.guests(linux=linux.definition()), files=files) as vm:
+        shell(vm)
+        check(vm)
+        vm.send("poweroff -f")
+        vm.wait_for(r"guest linux ended: exit status 0: power-off", timeout=60)
