@@ -80,6 +80,12 @@ struct bh_guest_ram {
     uint64_t va;
 };
 
+/* Whole pages of a file, from its beginning, that the VMM finds at va, read-only; 0: none. */
+struct bh_guest_file {
+    uint64_t va;
+    uint64_t bytes;
+};
+
 struct bh_guest_vcpu {
     uint64_t state_va;  /* its state page (vcpu.h) */
     uint32_t slot;      /* of the Vcpu: VCPU_RUN, VCPU_SYNC */
@@ -105,9 +111,11 @@ struct bh_guest_info {
     uint32_t flags; /* BH_GUEST_* */
     struct bh_guest_vcpu vcpu[BH_GUEST_VCPUS_MAX];
     struct bh_guest_ram ram[BH_GUEST_RAM_MAX];
+    /* What of the kernel and the initrd need not be read from the block devices. */
+    struct bh_guest_file kernel, initrd;
 };
 
 _Static_assert(sizeof(struct bh_device_info) == 120, "layout");
 _Static_assert(sizeof(struct bh_domain_info) + sizeof(struct bh_guest_info) <= 4096, "one page");
 _Static_assert(sizeof(struct bh_guest_ram) == 24 && sizeof(struct bh_guest_vcpu) == 16, "layout");
-_Static_assert(sizeof(struct bh_guest_info) == 56 + 16 * 16 + 12 * 24, "layout");
+_Static_assert(sizeof(struct bh_guest_info) == 56 + 16 * 16 + 12 * 24 + 2 * 16, "layout");

@@ -1,5 +1,6 @@
-/* The host as the policy role sees it: what hv told at the start, boot modules, time of day, random
- * numbers. platform.c holds this and mgmt/platform.h, which is the part of it that drivers may use.
+/* The host as the policy role sees it: what hv told at the start, the boot archive, time of day,
+ * random numbers. platform.c holds this and mgmt/platform.h, which is the part of it that drivers
+ * may use.
  */
 #pragma once
 
@@ -8,6 +9,7 @@
 #include <stdint.h>
 
 #include "abi/bootinfo.h"
+#include "abi/cap.h"
 
 /* Call first. Takes over all memory. `info` lives forever. */
 enum bh_status host_start(const struct bh_bootinfo *info);
@@ -17,8 +19,10 @@ const struct bh_bootinfo *host_info(void);
 /* How many domains there is room for in mgmt's CapTable and Event. */
 uint32_t host_domains_max(void);
 
-/* Maps a boot module, read-only; NULL: there is none of that name, or no memory. */
-const uint8_t *host_module(const char *name, size_t *bytes);
+/* Maps the boot archive, read-only; NULL: there is none, or no memory. */
+const uint8_t *host_map_archive(size_t *bytes);
+/* The Region that it is. */
+bh_ref host_archive(void);
 
 /* hv's log: up to `bytes` of its newest text; returns how many. */
 size_t host_hv_log(char *out, size_t bytes);

@@ -33,8 +33,7 @@
 /* Addresses in mgmt's Space, beside BH_BOOTINFO_VA, BH_LOG_VA and the image with its heap. RAM and
  * device memory appear, when they are mapped at all, at a constant distance from their
  * host-physical address: no two mappings can collide, and large pages fit whenever they can. */
-#define MGMT_VA_MODULES 0x008000000000ull /* MGMT_VA_MODULE_BYTES each */
-#define MGMT_VA_MODULE_BYTES 0x1000000000ull
+#define MGMT_VA_ARCHIVE 0x008000000000ull /* the boot archive */
 #define MGMT_VA_RAM 0x200000000000ull
 #define MGMT_VA_DEVICE 0x300000000000ull
 #define MGMT_PHYSICAL_END 0x100000000000ull /* addresses from here on cannot be mapped */

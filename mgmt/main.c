@@ -116,7 +116,7 @@ void boot_main(const struct bh_bootinfo *info) {
         log_line("mgmt", "no IOMMU: a faulty driver or device can reach all memory");
     if (!host_random_is_good())
         log_line("mgmt", "no RDRAND: guests' random seeds can be guessed");
-    mgmt.archive = host_module("boot", &mgmt.archive_bytes);
+    mgmt.archive = host_map_archive(&mgmt.archive_bytes);
     pci_start(info->ecam_base, info->ecam_first_bus, info->ecam_last_bus);
     block_start(mgmt.archive, mgmt.archive_bytes);
     net_start();

@@ -19,6 +19,7 @@ _Static_assert(BH_CAPTABLE_SLOTS_MAX <= 1u << DMA_INDEX_SHIFT, "a chunk is a slo
 
 static struct host {
     const struct bh_bootinfo *info;
+    bh_ref archive; /* its Region; 0: there is none */
     uint32_t domains_max;
     uint32_t device_regions;           /* slots of MGMT_SLOT_DEVICE in use, from the first */
     uint16_t dma_free[MGMT_SLOT_DMAS]; /* stack of free slots of MGMT_SLOT_DMA */
@@ -55,19 +56,22 @@ uint32_t host_domains_max(void) {
     return host.domains_max;
 }
 
-const uint8_t *host_module(const char *name, size_t *bytes) {
+const uint8_t *host_map_archive(size_t *bytes) {
     for (uint32_t i = 0; i < host.info->module_count; i++) {
         const struct bh_boot_module *module = &host.info->module[i];
-        if (strncmp(module->name, name, sizeof(module->name)) != 0)
+        if (strncmp(module->name, "boot", sizeof(module->name)) != 0)
             continue;
-        uint64_t va = MGMT_VA_MODULES + i * MGMT_VA_MODULE_BYTES;
-        if (module->bytes > MGMT_VA_MODULE_BYTES ||
-            hv_map(OWN(module->slot), OWN(BH_INIT_SPACE), va, BH_REGION_READ))
+        host.archive = OWN(module->slot);
+        if (hv_map(host.archive, OWN(BH_INIT_SPACE), MGMT_VA_ARCHIVE, BH_REGION_READ))
             return NULL;
         *bytes = module->bytes;
-        return (const uint8_t *)va;
+        return (const uint8_t *)MGMT_VA_ARCHIVE;
     }
     return NULL;
+}
+
+bh_ref host_archive(void) {
+    return host.archive;
 }
 
 size_t host_hv_log(char *out, size_t bytes) {

@@ -94,11 +94,12 @@ static unsigned level_that_fits(const struct space *space, uint64_t va, struct p
     unsigned end = 1, level = MAX_LEVEL_RING3;
     if (space->kind == BH_SPACE_GUEST && features.large_1gib)
         level = MAX_LEVEL_GUEST;
-    walk(space, va, &end);
-    while (level > 1 && (level > end || pages < pages_at(level) ||
-                         ((va | address.raw) & (pages_at(level) * PAGE_BYTES - 1))))
+    while (level > 1 &&
+           (pages < pages_at(level) || ((va | address.raw) & (pages_at(level) * PAGE_BYTES - 1))))
         level--;
-    return level;
+    if (level > 1)
+        walk(space, va, &end);
+    return level < end ? level : end;
 }
 
 enum bh_status arch_space_map(struct space *space, uint64_t va, struct pa address, uint64_t pages,
@@ -115,6 +116,10 @@ enum bh_status arch_space_map(struct space *space, uint64_t va, struct pa addres
             return status;
         *entry = (address.raw + offset) | flags | (level > 1 ? PTE_PS : 0);
         *done += pages_at(level);
+        /* The rest of a table of small pages needs no other walk. */
+        while (level == 1 && (uint64_t)++entry % PAGE_BYTES && !(*entry & PTE_P) && *done < pages &&
+               ++entries < ARCH_MAP_ENTRIES)
+            *entry = (address.raw + (*done)++ * PAGE_BYTES) | flags;
     }
     return BH_OK;
 }

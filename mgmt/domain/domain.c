@@ -510,26 +510,33 @@ static const uint8_t *find_file(const struct domain *d, const char *element, con
     return file;
 }
 
+/* The archive's other files are not this guest's to see: only what begins on a page is mapped. */
+static bool find_hvm_file(const struct domain *d, const char *element, const char *name,
+                          struct hvm_file *out, struct domain_error *error) {
+    size_t bytes;
+    const uint8_t *file = find_file(d, element, name, &bytes, error);
+    if (!file)
+        return false;
+    uint64_t at = (uint64_t)(file - domains.archive);
+    *out = (struct hvm_file){.bytes = bytes, .first_page = at / BH_PAGE_BYTES};
+    if (at % BH_PAGE_BYTES == 0)
+        out->full_pages = bytes / BH_PAGE_BYTES;
+    return true;
+}
+
 /* An HVM guest's program is its VMM; what it loads only has to be there. */
 static bool find_hvm_files(struct domain *d, struct domain_error *error) {
     const struct bh_definition *definition = &d->definition;
-    size_t bytes;
     if (host_info()->vcpu_bytes == 0)
         return refuse(
             error,
             "%s:%u: guest %s is HVM: this processor has no guest mode (AMD SVM with nested "
             "paging), or the firmware has switched it off",
             d->file, definition->kernel_line, definition->name);
-    if (!find_file(d, "kernel", definition->kernel, &bytes, error))
-        return false;
-    d->hvm.kernel_bytes = bytes;
-    d->hvm.initrd_bytes = 0;
-    if (!definition->initrd[0])
-        return true;
-    if (!find_file(d, "initrd", definition->initrd, &bytes, error))
-        return false;
-    d->hvm.initrd_bytes = bytes;
-    return true;
+    d->hvm.initrd = (struct hvm_file){0};
+    return find_hvm_file(d, "kernel", definition->kernel, &d->hvm.kernel, error) &&
+           (!definition->initrd[0] ||
+            find_hvm_file(d, "initrd", definition->initrd, &d->hvm.initrd, error));
 }
 
 static bool find_kernel(struct domain *d, struct domain_error *error) {

@@ -16,7 +16,9 @@ enum {
     SLOT_RAM_VMM = SLOT_RAM + HVM_CHUNKS_MAX,         /* a stretch's view in the VMM's Space */
     SLOT_RAM_GUEST = SLOT_RAM_VMM + BH_GUEST_RAM_MAX, /* and in the guest's */
     SLOT_KICK = SLOT_RAM_GUEST + BH_GUEST_RAM_MAX,    /* BH_GUEST_VCPUS_MAX */
-    SLOT_END = SLOT_KICK + BH_GUEST_VCPUS_MAX,
+    SLOT_KERNEL = SLOT_KICK + BH_GUEST_VCPUS_MAX,
+    SLOT_INITRD,
+    SLOT_END,
 };
 _Static_assert(SLOT_END <= 64 + HVM_SLOTS, "slots");
 _Static_assert(HVM_CHUNKS_MAX + 1 <= BH_GUEST_RAM_MAX,
@@ -26,6 +28,8 @@ _Static_assert(HVM_CHUNKS_MAX == DOMAIN_CHUNKS_MAX, "one allocator");
 /* The VMM's addresses: guest RAM at a constant distance from its guest-physical address. */
 #define VMM_VA_RAM 0x100000000000ull
 #define VMM_VA_STATES 0x7e0000000000ull
+#define VMM_VA_KERNEL 0x7d0000000000ull
+#define VMM_VA_INITRD 0x7d0100000000ull /* no file is longer than 4 GiB */
 /* The guest's: below the hole for devices, and above 4 GiB. */
 #define GPA_HOLE 0xc0000000ull
 #define GPA_HIGH 0x100000000ull
@@ -68,8 +72,14 @@ static uint64_t ram_table_pages(const struct hvm *hvm) {
     return 3 + (pages >> 18) + 2 + small / 512 + 4;
 }
 
+/* Tables of one file's pages, which may not lie where large pages could be used. */
+static uint64_t file_table_pages(const struct hvm_file *file) {
+    return file->full_pages ? file->full_pages / 512 + 2 + (file->full_pages >> 18) + 2 : 0;
+}
+
 uint64_t hvm_pool_pages(const struct hvm *hvm) {
-    return ram_table_pages(hvm) + 4; /* state pages are far from all else */
+    return ram_table_pages(hvm) + 4 /* state pages are far from all else */
+           + 1 + file_table_pages(&hvm->kernel) + file_table_pages(&hvm->initrd);
 }
 
 static uint64_t guest_pool_pages(const struct hvm *hvm) {
@@ -133,6 +143,18 @@ static enum bh_status make_ram(const struct domain *d, struct bh_guest_info *inf
     return BH_OK;
 }
 
+/* --- The files --- */
+
+static enum bh_status map_file(const struct domain *d, const struct hvm_file *file, uint32_t index,
+                               uint64_t va, struct bh_guest_file *info) {
+    if (file->full_pages == 0)
+        return BH_OK;
+    *info = (struct bh_guest_file){va, file->full_pages * BH_PAGE_BYTES};
+    enum bh_status status =
+        hv_copy(host_archive(), slot(d, index), BH_REGION_READ, file->first_page, file->full_pages);
+    return status ? status : hv_map(slot(d, index), vmm_space(d), va, BH_REGION_READ);
+}
+
 /* --- Vcpus --- */
 
 static enum bh_status make_vcpu(const struct domain *d, struct bh_guest_info *info,
@@ -166,14 +188,18 @@ enum bh_status hvm_build(struct domain *d) {
         .kernel_disk = d->definition.disks,
         .initrd_disk = d->definition.initrd[0] ? d->definition.disks + 1 : BH_GUEST_NO_DISK,
         .guest_disks = d->definition.disks,
-        .kernel_bytes = d->hvm.kernel_bytes,
-        .initrd_bytes = d->hvm.initrd_bytes,
+        .kernel_bytes = d->hvm.kernel.bytes,
+        .initrd_bytes = d->hvm.initrd.bytes,
         .flags = d->definition.watchdog ? BH_GUEST_WATCHDOG : 0,
     };
     enum bh_status status = hv_retype(OWN(d->objects), BH_TYPE_SPACE, guest_pool_pages(&d->hvm),
                                       slot(d, SLOT_SPACE), BH_SPACE_GUEST);
     if (!status)
         status = make_ram(d, info);
+    if (!status)
+        status = map_file(d, &d->hvm.kernel, SLOT_KERNEL, VMM_VA_KERNEL, &info->kernel);
+    if (!status)
+        status = map_file(d, &d->hvm.initrd, SLOT_INITRD, VMM_VA_INITRD, &info->initrd);
     for (uint32_t i = 0; i < d->hvm.vcpus && !status; i++)
         status = make_vcpu(d, info, i);
     return status ? status : hv_narrow(slot(d, SLOT_SPACE), 0);

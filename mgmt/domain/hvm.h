@@ -12,12 +12,18 @@
 #define HVM_CHUNKS_MAX 10u
 #define HVM_SLOTS 128u
 
+/* The kernel or the initrd: in the boot archive. */
+struct hvm_file {
+    uint64_t bytes;                  /* 0: there is none */
+    uint64_t first_page, full_pages; /* that hold nothing else: these are mapped */
+};
+
 struct hvm {
     uint32_t vcpus;
     chunk ram[HVM_CHUNKS_MAX]; /* the guest's, in the order of its addresses */
     uint32_t ram_chunks;
     chunk states; /* 0: none */
-    uint64_t kernel_bytes, initrd_bytes;
+    struct hvm_file kernel, initrd;
 };
 
 /* How many disks carry files: none for a PV guest. The index-th of them. */

@@ -33,7 +33,7 @@ enum {
 #define FAULT_BIT 1u
 
 /* Where init maps what it reads and writes. */
-#define VA_ARCHIVE MGMT_VA_MODULES
+#define VA_ARCHIVE MGMT_VA_ARCHIVE
 #define VA_LOAD MGMT_VA_RAM
 #define VA_INFO (MGMT_VA_RAM + 0x40000000ull)
 

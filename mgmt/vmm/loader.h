@@ -14,6 +14,7 @@ struct loader_file {
     /* Waits until it is done. at + bytes <= the file's. False: the device failed. */
     bool (*read)(const struct loader_file *file, uint64_t at, void *to, uint64_t bytes);
     void *context;
+    const struct bh_guest_file *mapped; /* of file.c */
 };
 
 /* How the first vCPU starts. */

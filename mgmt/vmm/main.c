@@ -3,87 +3,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "guestlib/block_front.h"
 #include "guestlib/console_front.h"
 #include "guestlib/control_front.h"
 #include "guestlib/guest.h"
 #include "guestlib/loop.h"
 #include "mgmt/vmm/acpi.h"
 #include "mgmt/vmm/clock.h"
-#include "mgmt/vmm/loader.h"
+#include "mgmt/vmm/file.h"
 #include "mgmt/vmm/machine.h"
 #include "mgmt/vmm/ram.h"
 #include "mgmt/vmm/run.h"
-
-/* --- The kernel, from block devices that the guest does not see --- */
-
-struct read_state {
-    bool finished;
-    enum bh_status status;
-};
-
-static void read_done(struct block_io *io, enum bh_status status) {
-    struct read_state *state = io->context;
-    state->finished = true;
-    state->status = status;
-}
-
-static bool read_sectors(struct block_front *disk, uint64_t sector, void *to, uint32_t bytes) {
-    struct read_state state = {0};
-    struct block_io io = {.operation = BH_BLOCK_READ,
-                          .sector = sector,
-                          .buffer = to,
-                          .bytes = bytes,
-                          .done = read_done,
-                          .context = &state};
-    block_front_submit(disk, &io);
-    while (!state.finished)
-        loop_turn(true);
-    return state.status == BH_OK;
-}
-
-/* A part of one sector. */
-static bool read_part(struct block_front *disk, uint64_t at, uint8_t *to, uint32_t bytes) {
-    static uint8_t sector[BH_SECTOR_BYTES];
-    if (!read_sectors(disk, at / BH_SECTOR_BYTES, sector, BH_SECTOR_BYTES))
-        return false;
-    for (uint32_t i = 0; i < bytes; i++)
-        to[i] = sector[at % BH_SECTOR_BYTES + i];
-    return true;
-}
-
-static bool read_file(const struct loader_file *file, uint64_t at, void *buffer, uint64_t bytes) {
-    uint8_t *to = buffer;
-    uint32_t max = block_front_bytes_max(file->context) / BH_SECTOR_BYTES * BH_SECTOR_BYTES;
-    while (bytes > 0) {
-        uint32_t offset = at % BH_SECTOR_BYTES, piece = BH_SECTOR_BYTES - offset;
-        bool good;
-        if (offset == 0 && bytes >= BH_SECTOR_BYTES) {
-            piece = bytes < max ? (uint32_t)bytes / BH_SECTOR_BYTES * BH_SECTOR_BYTES : max;
-            good = read_sectors(file->context, at / BH_SECTOR_BYTES, to, piece);
-        } else {
-            piece = bytes < piece ? (uint32_t)bytes : piece;
-            good = read_part(file->context, at, to, piece);
-        }
-        if (!good)
-            return false;
-        at += piece;
-        to += piece;
-        bytes -= piece;
-    }
-    return true;
-}
-
-/* No disk is no file; a disk that is smaller than it should be is none either. */
-static struct loader_file open_file(uint32_t disk, uint64_t bytes) {
-    struct loader_file file = {.read = read_file};
-    if (disk != BH_GUEST_NO_DISK)
-        file.context = block_front_open(disk);
-    if (file.context &&
-        block_front_info(file.context)->sectors >= (bytes + BH_SECTOR_BYTES - 1) / BH_SECTOR_BYTES)
-        file.bytes = bytes;
-    return file;
-}
 
 /* --- The first vCPU's first instruction --- */
 
@@ -149,8 +78,8 @@ int main(int argc, char **argv) {
         guest_panic("not started as a VMM");
     ram_init(guest->ram, guest->ram_ranges);
     clock_init(guest_domain()->tsc_hz);
-    struct loader_file kernel = open_file(guest->kernel_disk, guest->kernel_bytes);
-    struct loader_file initrd = open_file(guest->initrd_disk, guest->initrd_bytes);
+    struct loader_file kernel = file_open(guest->kernel_disk, guest->kernel_bytes, &guest->kernel);
+    struct loader_file initrd = file_open(guest->initrd_disk, guest->initrd_bytes, &guest->initrd);
     struct loader_entry entry;
     const char *wrong = loader_load(&kernel, &initrd, guest_domain()->arguments, &entry);
     if (wrong) {

@@ -16,9 +16,12 @@ class DefinitionError(Exception):
     """What a person has to mend in a definitions folder or on the command line."""
 
 
+ALIGNED_BYTES = 65536  # files of so many bytes begin on a page, so that a VMM may be given their pages
+
+
 def newc(files):
     """The archive, as bytes, of `files`: a dict of name to contents."""
-    out = cpio.pack([(name, linux.FILE, files[name]) for name in sorted(files)])
+    out = cpio.pack([(name, linux.FILE, files[name]) for name in sorted(files)], ALIGNED_BYTES)
     return out + b"\0" * (-len(out) % 512)
 
 

@@ -5,6 +5,7 @@ import gzip
 import os
 import stat
 
+import lz4
 import newc
 
 # In the order of their dependencies; a kernel has those that are not built in.
@@ -79,3 +80,11 @@ def shell(vm, name="linux"):
     vm.wait_for(r"init: up", timeout=120)
     vm.send(f"console {name}")
     vm.wait_for(r"/ # ", timeout=30)
+
+
+def vmlinux(root):
+    """The ELF file that is packed in Debian's bzImage: payload_offset and payload_length of the setup header
+    (Documentation/arch/x86/boot.rst), which count from the protected-mode code."""
+    image = read(root, "vmlinuz")
+    start = (image[0x1f1] + 1) * 512 + int.from_bytes(image[0x248:0x24c], "little")
+    return lz4.unpack(image[start:start + int.from_bytes(image[0x24c:0x250], "little")])

@@ -42,9 +42,9 @@ static int bzimage(void **state) {
     put(0x258, 0x100000, 8);
     put(0x260, 0x10000, 4);
     put(1024, 0xfeedface, 4);
-    kernel = (struct loader_file){1024 + 3072, read_memory, kernel_bytes};
+    kernel = (struct loader_file){1024 + 3072, read_memory, kernel_bytes, NULL};
     memset(initrd_bytes, 0xee, sizeof(initrd_bytes));
-    initrd = (struct loader_file){sizeof(initrd_bytes), read_memory, initrd_bytes};
+    initrd = (struct loader_file){sizeof(initrd_bytes), read_memory, initrd_bytes, NULL};
     return 0;
 }
 
@@ -123,7 +123,7 @@ static void initrds(void **state) {
     assert_non_null(load());
     initrd.bytes = 0;
     assert_null(load());
-    initrd = (struct loader_file){10, read_nothing, NULL};
+    initrd = (struct loader_file){10, read_nothing, NULL, NULL};
     assert_non_null(load());
 }
 

@@ -1,0 +1,88 @@
+/* The kernel and the initrd: mostly mapped, the rest on block devices that the guest does not see.
+ */
+#include "mgmt/vmm/file.h"
+
+#include "guestlib/block_front.h"
+#include "guestlib/loop.h"
+
+struct read_state {
+    bool finished;
+    enum bh_status status;
+};
+
+static void read_done(struct block_io *io, enum bh_status status) {
+    struct read_state *state = io->context;
+    state->finished = true;
+    state->status = status;
+}
+
+static bool read_sectors(struct block_front *disk, uint64_t sector, void *to, uint32_t bytes) {
+    struct read_state state = {0};
+    struct block_io io = {.operation = BH_BLOCK_READ,
+                          .sector = sector,
+                          .buffer = to,
+                          .bytes = bytes,
+                          .done = read_done,
+                          .context = &state};
+    block_front_submit(disk, &io);
+    while (!state.finished)
+        loop_turn(true);
+    return state.status == BH_OK;
+}
+
+/* A part of one sector. */
+static bool read_part(struct block_front *disk, uint64_t at, uint8_t *to, uint32_t bytes) {
+    static uint8_t sector[BH_SECTOR_BYTES];
+    if (!read_sectors(disk, at / BH_SECTOR_BYTES, sector, BH_SECTOR_BYTES))
+        return false;
+    for (uint32_t i = 0; i < bytes; i++)
+        to[i] = sector[at % BH_SECTOR_BYTES + i];
+    return true;
+}
+
+static bool read_disk(const struct loader_file *file, uint64_t at, uint8_t *to, uint64_t bytes) {
+    uint32_t max = block_front_bytes_max(file->context) / BH_SECTOR_BYTES * BH_SECTOR_BYTES;
+    while (bytes > 0) {
+        uint32_t offset = at % BH_SECTOR_BYTES, piece = BH_SECTOR_BYTES - offset;
+        bool good;
+        if (offset == 0 && bytes >= BH_SECTOR_BYTES) {
+            piece = bytes < max ? (uint32_t)bytes / BH_SECTOR_BYTES * BH_SECTOR_BYTES : max;
+            good = read_sectors(file->context, at / BH_SECTOR_BYTES, to, piece);
+        } else {
+            piece = bytes < piece ? (uint32_t)bytes : piece;
+            good = read_part(file->context, at, to, piece);
+        }
+        if (!good)
+            return false;
+        at += piece;
+        to += piece;
+        bytes -= piece;
+    }
+    return true;
+}
+
+/* What this saves is dear: kernels and initrds are tens of megabytes. */
+static void copy(void *to, const void *from, uint64_t bytes) {
+    uint64_t quads = bytes / 8, rest = bytes % 8;
+    __asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(quads)::"memory");
+    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(rest)::"memory");
+}
+
+static bool read_file(const struct loader_file *file, uint64_t at, void *to, uint64_t bytes) {
+    const struct bh_guest_file *mapped = file->mapped;
+    uint64_t here = at < mapped->bytes ? mapped->bytes - at : 0;
+    if (here > bytes)
+        here = bytes;
+    copy(to, (const uint8_t *)mapped->va + at, here);
+    return read_disk(file, at + here, (uint8_t *)to + here, bytes - here);
+}
+
+struct loader_file file_open(uint32_t disk, uint64_t bytes, const struct bh_guest_file *mapped) {
+    struct loader_file file = {.read = read_file, .mapped = mapped};
+    if (disk != BH_GUEST_NO_DISK)
+        file.context = block_front_open(disk);
+    if (file.context && mapped->bytes <= bytes &&
+        block_front_info(file.context)->sectors >= (bytes + BH_SECTOR_BYTES - 1) / BH_SECTOR_BYTES)
+        file.bytes = bytes;
+    return file;
+}
