@@ -11,15 +11,7 @@ NET = "<interface type='network'><mac address='52:54:00:42:48:01'/>" \
     "<ip address='10.0.2.15' prefix='24'/><route gateway='10.0.2.2'/></interface>"
 
 
-def boot(ctx, files=None, **definition):
-    return ctx.boot_pvh(guests=ctx.guests(linux=linux.definition(**definition)), files=files)
-
-
-def shell(vm):
-    vm.wait_for(r"^init: up|linux: init: up", timeout=120)
-    vm.send("console linux")
-    vm.send("")
-    vm.wait_for(r"/ # ", timeout=30)
+boot, shell = linux.boot, linux.shell
 
 
 @slow
@@ -59,14 +51,3 @@ def test_a_truncated_kernel(ctx):
         vm.wait_for(r"vmm: the kernel is shorter than its header says", timeout=60)
         vm.wait_for(r"guest linux ended: exit status 1", timeout=30)
         vm.poweroff()
-
-
-@slow
-@limit(400)
-def test_two_processors(ctx):
-    with boot(ctx, vcpus=2) as vm:
-        shell(vm)
-        vm.send("nproc")
-        vm.wait_for(r"^2", timeout=30)
-        vm.send("poweroff -f")
-        vm.wait_for(r"guest linux ended: exit status 0", timeout=60)

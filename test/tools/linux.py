@@ -75,10 +75,15 @@ def definition(memory=256, vcpus=1, devices="", kernel="vmlinuz", name="linux", 
 """
 
 
-def shell(vm, name="linux"):
+def boot(ctx, files=None, **of_definition):
+    return ctx.boot_pvh(guests=ctx.guests(linux=definition(**of_definition)), files=files)
+
+
+def shell(vm, name="linux", timeout=120):
     """Waits until it is up, and attaches the host console to its shell."""
-    vm.wait_for(r"init: up", timeout=120)
+    vm.wait_for(r"init: up", timeout=timeout)
     vm.send(f"console {name}")
+    vm.send("")
     vm.wait_for(r"/ # ", timeout=30)
 
 
