@@ -4,6 +4,7 @@ fetched by `subprojects/fetch-sources --linux`; the demo and the tests use the s
 import gzip
 import os
 import stat
+import subprocess
 
 import lz4
 import newc
@@ -48,6 +49,15 @@ def initramfs(root, more=(), kernel=None):
                ("modules", FILE, " ".join(modules).encode())]
     entries += [(f"{name}.ko", FILE, read(root, f"{name}.ko", kernel)) for name in modules]
     return gzip.compress(newc.pack([*entries, *more]), 6, mtime=0)
+
+
+def program(ctx, name):
+    """test/guest/linux/NAME.c, built for Linux: an entry for initramfs()."""
+    out = ctx.path(name)
+    subprocess.run(["gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", out,
+                    os.path.join(ctx.root, "test", "guest", "linux", f"{name}.c"), "-lm"], check=True)
+    with open(out, "rb") as handle:
+        return f"bin/{name}", PROGRAM, handle.read()
 
 
 def shipped(root, wanted):
