@@ -1,5 +1,5 @@
-/* The heap: see heap.h. A chunk is a header and its payload; chunks cover the heap without gaps,
- * and a used chunk of no payload ends it. Two free chunks are never neighbours. */
+/* The heap: see heap.h. A chunk is a header and its payload; chunks cover a stretch of memory
+ * without gaps, and a used chunk of no payload ends it. Two free chunks are never neighbours. */
 #include "guestlib/heap.h"
 
 #include <stdbool.h>
@@ -28,7 +28,9 @@ _Static_assert(HEADER_BYTES == HEAP_ALIGNMENT && PAYLOAD_MIN == HEAP_ALIGNMENT, 
 static struct {
     struct chunk *free[CLASSES];
     uint64_t occupied[CLASS_WORDS]; /* bit n: free[n] is not empty */
-    size_t free_bytes;
+    size_t free_bytes, blocks;
+    const struct chunk *first; /* of the stretch that heap_init was given */
+    struct chunk *spare;       /* of a later one that was kept when it became empty, or NULL */
 } heap;
 
 static size_t payload_bytes(const struct chunk *chunk) {
@@ -115,76 +117,9 @@ static struct chunk *find_free(size_t bytes) {
     }
 }
 
-/* Cuts a used chunk down to `bytes` and frees what is left, if that is enough for a chunk. */
-static void trim(struct chunk *chunk, size_t bytes) {
-    size_t whole = payload_bytes(chunk);
-    if (whole < bytes + HEADER_BYTES + PAYLOAD_MIN)
-        return;
-    set_bytes(chunk, bytes, USED);
-    struct chunk *rest = chunk_after(chunk);
-    set_bytes(rest, whole - bytes - HEADER_BYTES, USED);
-    heap_release(payload_of(rest));
-}
-
-/* Rounds up to what a chunk can have; 0 if that overflows. */
-static size_t chunk_size(size_t bytes) {
-    if (bytes > SIZE_MAX / 4)
-        return 0;
-    if (bytes < PAYLOAD_MIN)
-        return PAYLOAD_MIN;
-    return (bytes + HEAP_ALIGNMENT - 1) & ~(size_t)(HEAP_ALIGNMENT - 1);
-}
-
-void heap_init(void *memory, size_t bytes) {
-    uintptr_t start = ((uintptr_t)memory + HEAP_ALIGNMENT - 1) & ~(uintptr_t)(HEAP_ALIGNMENT - 1);
-    size_t lost = start - (uintptr_t)memory;
-    memset(&heap, 0, sizeof heap);
-    if (bytes < lost + 2 * HEADER_BYTES + PAYLOAD_MIN)
-        return;
-    struct chunk *first = (struct chunk *)start;
-    size_t payload = (bytes - lost - 2 * HEADER_BYTES) & ~(size_t)(HEAP_ALIGNMENT - 1);
-    first->previous_bytes = 0;
-    set_bytes(first, payload, 0);
-    chunk_after(first)->bytes_and_used = USED;
-    insert_free(first);
-}
-
-/* Makes the payload of a used chunk begin at a multiple of `alignment`; frees what lies in front.
- * The chunk has room for that (heap_allocate). */
-static struct chunk *align_chunk(struct chunk *chunk, size_t alignment) {
-    uintptr_t payload = (uintptr_t)payload_of(chunk);
-    if (payload % alignment == 0)
-        return chunk;
-    uintptr_t aligned =
-        (payload + HEADER_BYTES + PAYLOAD_MIN + alignment - 1) & ~(uintptr_t)(alignment - 1);
-    size_t whole = payload_bytes(chunk), front = aligned - payload - HEADER_BYTES;
-    set_bytes(chunk, front, USED);
-    struct chunk *rest = chunk_after(chunk);
-    set_bytes(rest, whole - front - HEADER_BYTES, USED);
-    heap_release(payload_of(chunk));
-    return rest;
-}
-
-void *heap_allocate(size_t alignment, size_t bytes) {
-    size_t size = chunk_size(bytes), slack = 0;
-    if (size == 0 || alignment > SIZE_MAX / 4)
-        return NULL;
-    if (alignment > HEAP_ALIGNMENT)
-        slack = alignment + HEADER_BYTES + PAYLOAD_MIN;
-    struct chunk *chunk = find_free(size + slack);
-    if (!chunk)
-        return NULL;
-    remove_free(chunk);
-    chunk->bytes_and_used |= USED;
-    chunk = align_chunk(chunk, alignment);
-    trim(chunk, size);
-    return payload_of(chunk);
-}
-
-void heap_release(void *memory) {
-    if (!memory)
-        return;
-    struct chunk *chunk = chunk_of(memory), *after = chunk_after(chunk);
+/* Frees a used chunk; returns what it has become together with its free neighbours. */
+static struct chunk *merge(struct chunk *chunk) {
+    struct chunk *after = chunk_after(chunk);
     size_t bytes = payload_bytes(chunk);
     if (!is_used(after)) {
         remove_free(after);
@@ -202,6 +137,116 @@ void heap_release(void *memory) {
     }
     set_bytes(chunk, bytes, 0);
     insert_free(chunk);
+    return chunk;
+}
+
+/* Cuts a used chunk down to `bytes` and frees what is left, if that is enough for a chunk. */
+static void trim(struct chunk *chunk, size_t bytes) {
+    size_t whole = payload_bytes(chunk);
+    if (whole < bytes + HEADER_BYTES + PAYLOAD_MIN)
+        return;
+    set_bytes(chunk, bytes, USED);
+    struct chunk *rest = chunk_after(chunk);
+    set_bytes(rest, whole - bytes - HEADER_BYTES, USED);
+    merge(rest);
+}
+
+/* Rounds up to what a chunk can have; 0 if that overflows. */
+static size_t chunk_size(size_t bytes) {
+    if (bytes > SIZE_MAX / 4)
+        return 0;
+    if (bytes < PAYLOAD_MIN)
+        return PAYLOAD_MIN;
+    return (bytes + HEAP_ALIGNMENT - 1) & ~(size_t)(HEAP_ALIGNMENT - 1);
+}
+
+/* Makes one free chunk of a stretch of memory; NULL: it is too small. */
+static struct chunk *add_stretch(void *memory, size_t bytes) {
+    uintptr_t start = ((uintptr_t)memory + HEAP_ALIGNMENT - 1) & ~(uintptr_t)(HEAP_ALIGNMENT - 1);
+    size_t lost = start - (uintptr_t)memory;
+    if (bytes < lost + 2 * HEADER_BYTES + PAYLOAD_MIN)
+        return NULL;
+    struct chunk *first = (struct chunk *)start;
+    size_t payload = (bytes - lost - 2 * HEADER_BYTES) & ~(size_t)(HEAP_ALIGNMENT - 1);
+    first->previous_bytes = 0;
+    set_bytes(first, payload, 0);
+    chunk_after(first)->bytes_and_used = USED;
+    insert_free(first);
+    return first;
+}
+
+void heap_init(void *memory, size_t bytes) {
+    memset(&heap, 0, sizeof heap);
+    heap.first = add_stretch(memory, bytes);
+}
+
+/* A chunk of at least `bytes` in a stretch that is added for it. */
+static struct chunk *find_more(size_t bytes) {
+    /* Chunks are found by classes an eighth apart. */
+    size_t wanted = bytes + bytes / 8 + 2 * HEADER_BYTES + PAYLOAD_MIN;
+    void *memory = heap_more ? heap_more(&wanted) : NULL;
+    return memory && add_stretch(memory, wanted) ? find_free(bytes) : NULL;
+}
+
+/* Nothing is allocated in its stretch. */
+static bool is_whole(struct chunk *chunk) {
+    return !is_used(chunk) && chunk->previous_bytes == 0 && payload_bytes(chunk_after(chunk)) == 0;
+}
+
+/* Gives an empty stretch back, but for one: what is allocated and released in turn would else move
+ * memory every time. */
+static void shed(struct chunk *chunk) {
+    if (!heap_less || chunk == heap.first || chunk == heap.spare || !is_whole(chunk))
+        return;
+    if (!heap.spare || !is_whole(heap.spare)) {
+        heap.spare = chunk;
+        return;
+    }
+    remove_free(chunk);
+    heap_less(chunk, payload_bytes(chunk) + 2 * HEADER_BYTES);
+}
+
+/* Makes the payload of a used chunk begin at a multiple of `alignment`; frees what lies in front.
+ * The chunk has room for that (heap_allocate). */
+static struct chunk *align_chunk(struct chunk *chunk, size_t alignment) {
+    uintptr_t payload = (uintptr_t)payload_of(chunk);
+    if (payload % alignment == 0)
+        return chunk;
+    uintptr_t aligned =
+        (payload + HEADER_BYTES + PAYLOAD_MIN + alignment - 1) & ~(uintptr_t)(alignment - 1);
+    size_t whole = payload_bytes(chunk), front = aligned - payload - HEADER_BYTES;
+    set_bytes(chunk, front, USED);
+    struct chunk *rest = chunk_after(chunk);
+    set_bytes(rest, whole - front - HEADER_BYTES, USED);
+    merge(chunk);
+    return rest;
+}
+
+void *heap_allocate(size_t alignment, size_t bytes) {
+    size_t size = chunk_size(bytes), slack = 0;
+    if (size == 0 || alignment > SIZE_MAX / 4)
+        return NULL;
+    if (alignment > HEAP_ALIGNMENT)
+        slack = alignment + HEADER_BYTES + PAYLOAD_MIN;
+    struct chunk *chunk = find_free(size + slack);
+    if (!chunk)
+        chunk = find_more(size + slack);
+    if (!chunk)
+        return NULL;
+    remove_free(chunk);
+    chunk->bytes_and_used |= USED;
+    chunk = align_chunk(chunk, alignment);
+    trim(chunk, size);
+    heap.blocks++;
+    return payload_of(chunk);
+}
+
+void heap_release(void *memory) {
+    if (!memory)
+        return;
+    struct chunk *chunk = chunk_of(memory);
+    heap.blocks--;
+    shed(merge(chunk));
 }
 
 void *heap_resize(void *memory, size_t bytes) {
@@ -225,6 +270,10 @@ void *heap_resize(void *memory, size_t bytes) {
     memcpy(moved, memory, old);
     heap_release(memory);
     return moved;
+}
+
+size_t heap_blocks(void) {
+    return heap.blocks;
 }
 
 size_t heap_free_bytes(void) {

@@ -24,3 +24,12 @@ void *heap_resize(void *memory, size_t bytes);
 
 /* Bytes that allocations could get, in pieces. */
 size_t heap_free_bytes(void);
+
+/* Allocations that have not been released. */
+size_t heap_blocks(void);
+
+/* A program may let its heap grow by further stretches of memory that touch no earlier one.
+ * heap_more: at least *bytes, aligned to HEAP_ALIGNMENT; tells in *bytes how many; NULL: there are
+ * none. heap_less takes back a stretch that nothing is allocated in, all but one of them. */
+void *heap_more(size_t *bytes) __attribute__((weak));
+void heap_less(void *memory, size_t bytes) __attribute__((weak));

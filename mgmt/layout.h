@@ -5,9 +5,13 @@
 #include "abi/bootinfo.h"
 #include "abi/image.h"
 
-/* RAM that mgmt gets: its image, bss, stack and heap. A power of two of pages, so that large pages
- * fit. */
-#define MGMT_RAM_PAGES 4096u /* 16 MiB */
+/* RAM that mgmt gets: its image, bss, stack and the beginning of its heap, in which it keeps 16
+ * bytes and less for each slot of its CapTable. The rest of its heap it takes from frame memory
+ * when it needs it (own_memory.h). */
+#define MGMT_RAM_PAGES 256u
+static inline uint64_t mgmt_ram_pages(uint64_t slots) {
+    return MGMT_RAM_PAGES + slots * 16 / BH_PAGE_BYTES;
+}
 
 /* Event bits of mgmt. Its Event has 4,096; one group of 64 is looked at at a time, lowest first. */
 #define MGMT_BIT_IRQ_FIRST 0u /* interrupts: drivers before guests */
@@ -17,7 +21,10 @@
 #define MGMT_DOMAINS_MAX 1000u
 
 /* Slots of mgmt's CapTable. Below BH_INIT_FREE they are as in init's (abi/bootinfo.h), and so are
- * the modules and Untypeds, by bh_bootinfo, up to MGMT_SLOT_IRQ. */
+ * the modules and Untypeds, by bh_bootinfo, up to MGMT_SLOT_LOAD. */
+#define MGMT_SLOT_LOAD 880u /* a view of the RAM that is being loaded */
+#define MGMT_SLOT_HEAP 896u /* Regions of its heap */
+#define MGMT_SLOT_HEAPS 128u
 #define MGMT_SLOT_IRQ 1024u    /* 2 for each interrupt: Irq, Event */
 #define MGMT_SLOT_DEVICE 1280u /* Regions of device memory */
 #define MGMT_SLOT_DEVICES 256u

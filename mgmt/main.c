@@ -18,6 +18,7 @@
 #include "mgmt/domain/domain.h"
 #include "mgmt/host.h"
 #include "mgmt/layout.h"
+#include "mgmt/own_memory.h"
 #include "mgmt/power.h"
 
 static struct {
@@ -45,7 +46,7 @@ static void start_heap(void) {
     uint64_t pages = (uint64_t)h->text_pages + h->rodata_pages + h->data_pages + h->bss_pages + 1 +
                      h->stack_pages;
     heap_init((void *)(BH_IMAGE_VA + pages * BH_PAGE_BYTES),
-              (MGMT_RAM_PAGES - pages) * BH_PAGE_BYTES);
+              own_memory_bytes() - pages * BH_PAGE_BYTES);
 }
 
 /* A definition is a *.xml on the archive's top level; deeper ones belong to somebody's content. */
@@ -111,6 +112,7 @@ void boot_main(const struct bh_bootinfo *info) {
         uart_flush();
         abort();
     }
+    own_memory_start();
     log_line("mgmt", "Bulkhead, build %s", info->build_id);
     if (!info->iommu)
         log_line("mgmt", "no IOMMU: a faulty driver or device can reach all memory");

@@ -2,7 +2,7 @@
 #include "abi/image.h"
 #include "hv/boot/boot.h"
 
-enum { INIT_SLOTS = 4096, INIT_POOL_PAGES = 256, INIT_PRIORITY = BH_PRIORITIES - 1 };
+enum { INIT_SLOTS = 4096, INIT_POOL_PAGES = 128, INIT_PRIORITY = BH_PRIORITIES - 1 };
 
 struct init {
     struct boot *boot;

@@ -23,6 +23,7 @@ void region_make(struct slot *slot, enum bh_kind kind, struct pa base, uint32_t 
 /* untyped.c */
 enum bh_status untyped_retype(struct write_held held, struct slot *untyped, enum bh_type type,
                               uint64_t size, struct slot *destination, uint32_t kind);
+void untyped_give_back(const struct slot *child); /* which is a leaf and about to be removed */
 enum bh_status untyped_scrub(struct write_held held, struct slot *untyped, uint64_t *clean);
 
 /* remove.c: taking capabilities away, in bounded steps. `work` counts down; a call that comes to 0

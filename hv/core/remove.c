@@ -66,6 +66,8 @@ static bool remove_leaf(struct write_held held, struct slot *leaf, uint32_t *wor
         return false;
     if ((leaf->flags & SLOT_ORIGINAL) && !object_destroy(held, leaf, work))
         return false;
+    if (leaf->type == BH_TYPE_UNTYPED)
+        untyped_give_back(leaf);
     slot_remove(leaf);
     return true;
 }

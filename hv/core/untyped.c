@@ -57,6 +57,22 @@ static uint64_t bytes_of(enum bh_type type, uint64_t size) {
     return object_bytes(type, size);
 }
 
+/* The newest child stands right behind its parent and ends at the watermark: what it had goes back
+ * at once, with what is known of it, so that two clean halves make a clean whole. */
+void untyped_give_back(const struct slot *child) {
+    struct slot *parent = child->prev;
+    if (parent->type != BH_TYPE_UNTYPED || parent->depth >= child->depth)
+        return;
+    uint64_t start = child->base.raw - parent->base.raw;
+    uint64_t bytes = child->untyped.pages * PAGE_BYTES;
+    if (start + bytes != parent->untyped.used)
+        return;
+    uint64_t clean = child->untyped.used ? 0 : child->untyped.clean;
+    parent->untyped.used = start;
+    if (clean < bytes)
+        parent->untyped.clean = start + clean;
+}
+
 enum bh_status untyped_retype(struct write_held held, struct slot *untyped, enum bh_type type,
                               uint64_t size, struct slot *destination, uint32_t kind) {
     if (dying_first(held))

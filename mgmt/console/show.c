@@ -11,6 +11,7 @@
 #include "mgmt/host.h"
 #include "mgmt/hv.h"
 #include "mgmt/layout.h"
+#include "mgmt/own_memory.h"
 #include "mgmt/text.h"
 
 void show_begin(const struct request *request, struct json *j) {
@@ -169,6 +170,12 @@ void show_info(const struct request *request, const struct domain *d) {
         json_number(&j, "weight", definition->weight);
         json_number(&j, "quota_us", definition->quota_us);
         json_number(&j, "period_us", definition->period_us);
+        json_object(&j, "tsc");
+        json_number(&j, "start", d->at.start);
+        json_number(&j, "running", d->at.running);
+        json_number(&j, "end", d->at.end);
+        json_number(&j, "off", d->at.off);
+        json_object_end(&j);
         json_array(&j, "devices");
         info_devices(&j, d);
         json_array_end(&j);
@@ -262,23 +269,33 @@ void show_caps(const struct request *request, const struct domain *d) {
 /* --- mem, cpu, log -----------------------------------------------------------------------------
  */
 
+static uint64_t modules_bytes(void) {
+    const struct bh_bootinfo *info = host_info();
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < info->module_count; i++)
+        bytes += info->module[i].bytes;
+    return bytes;
+}
+
 void show_mem(const struct request *request) {
     static const struct {
         enum bh_kind kind;
         const char *name;
-    } kinds[] = {{BH_KIND_FRAME, "frame"}, {BH_KIND_OBJECT, "object"}};
+    } kinds[] = {{BH_KIND_FRAME, "frame"}, {BH_KIND_OBJECT, "object"}, {BH_KIND_SHARED, "shared"}};
     struct json j;
     if (request->json) {
         show_begin(request, &j);
         json_number(&j, "ram_bytes", host_info()->ram_bytes);
         json_number(&j, "hv_bytes", host_info()->hv_bytes);
-        json_number(&j, "mgmt_bytes", (uint64_t)MGMT_RAM_PAGES * BH_PAGE_BYTES);
+        json_number(&j, "modules_bytes", modules_bytes());
+        json_number(&j, "mgmt_bytes", own_memory_bytes());
         json_number(&j, "mgmt_heap_free_bytes", heap_free_bytes());
+        json_number(&j, "mgmt_heap_blocks", heap_blocks());
     } else {
-        char ram[24], hv[24], heap[24];
-        terminal_print("RAM %s; hv itself %s; mgmt 16 MiB, %s of its heap free\n",
+        char ram[24], hv[24], own[24], heap[24];
+        terminal_print("RAM %s; hv itself %s; mgmt %s, %s of its heap free\n",
                        text_size(ram, host_info()->ram_bytes), text_size(hv, host_info()->hv_bytes),
-                       text_size(heap, heap_free_bytes()));
+                       text_size(own, own_memory_bytes()), text_size(heap, heap_free_bytes()));
     }
     for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         struct memory_account account = memory_account(kinds[i].kind);

@@ -11,9 +11,6 @@
 #define READ_WRITE (BH_REGION_READ | BH_REGION_WRITE)
 #define READ_EXEC (BH_REGION_READ | BH_REGION_EXEC)
 
-/* The guest's addresses: RAM from BH_IMAGE_VA up, the shared stretch far above. */
-#define GUEST_VA_SHARED 0x7f0000000000ull
-
 /* The guest's CapTable. It holds no capability of type CapTable, so the guest can change nothing in
  * it. An HVM guest's follow (hvm.h). */
 #define GUEST_SLOTS 64u
@@ -56,6 +53,12 @@ static uint64_t ram_pages(const struct domain *d) {
     return heap_end(d) + contexts_stack_pages(&d->definition);
 }
 
+/* The guest's addresses: RAM from BH_IMAGE_VA up and, behind a page that is nothing, the shared
+ * stretch: near enough for a small guest to do with one page table. */
+static uint64_t shared_va(const struct domain *d) {
+    return BH_IMAGE_VA + (ram_pages(d) + 1) * BH_PAGE_BYTES;
+}
+
 static uint64_t table_slots(const struct domain *d) {
     return GUEST_SLOTS + (is_hvm(d) ? HVM_SLOTS : 0);
 }
@@ -86,17 +89,24 @@ static enum bh_status allocate_pages(uint64_t left, chunk *chunks, uint32_t *cou
     return BH_OK;
 }
 
-/* Page-table pages: the root; for RAM and for the shared stretch a table of each level and what
- * their size needs; 4 KiB pages where segments of the image begin and end and where chunks are
- * small. */
+/* Tables of 2^shift bytes each that hold addresses from BH_IMAGE_VA to `end`. */
+static uint64_t tables(uint64_t end, unsigned shift) {
+    return ((end - 1) >> shift) - (BH_IMAGE_VA >> shift) + 1;
+}
+
+/* Page-table pages: the root, and tables for RAM and the shared stretch. Those of the lowest level
+ * only where there are 4 KiB pages: where segments of the image begin and end, where chunks are
+ * small, and in the shared stretch. */
 static uint64_t pool_pages(const struct domain *d) {
+    uint64_t end = shared_va(d) + d->shared.pages * BH_PAGE_BYTES;
     uint64_t small = d->image.stack_end, stacks = contexts_stack_pages(&d->definition);
     for (uint32_t i = 0; i < d->ram_chunks; i++)
         if (memory_order(d->ram[i]) < LARGE_PAGE_ORDER)
             small += memory_pages(d->ram[i]);
-    uint64_t ram = 1 + (ram_pages(d) >> 27) + 1 + (ram_pages(d) >> 18) + 1 + small / 512 + 2;
-    uint64_t shared = 2 + d->shared.pages / 512 + 2;
-    return 1 + ram + (stacks ? 2 + stacks / 512 : 0) + shared +
+    uint64_t lowest = small / 512 + 2 + stacks / 512 + 2 + d->shared.pages / 512 + 2;
+    if (lowest > tables(end, 21))
+        lowest = tables(end, 21);
+    return 1 + tables(end, 39) + tables(end, 30) + lowest +
            (is_hvm(d) ? hvm_pool_pages(&d->hvm) : 0);
 }
 
@@ -160,15 +170,16 @@ chunk domain_dirty_chunk(const struct domain *d) {
 /* --- Building ----------------------------------------------------------------------------------
  */
 
+/* The Space first: its pool begins on a page, and ends on one. */
 static enum bh_status make_objects(const struct domain *d) {
     const struct {
         unsigned slot;
         enum bh_type type;
         uint64_t size;
     } objects[] = {
+        {DOMAIN_SLOT_SPACE, BH_TYPE_SPACE, pool_pages(d)},
         {DOMAIN_SLOT_TABLE, BH_TYPE_CAPTABLE, table_slots(d)},
         {DOMAIN_SLOT_EVENT, BH_TYPE_EVENT, 64},
-        {DOMAIN_SLOT_SPACE, BH_TYPE_SPACE, pool_pages(d)},
     };
     for (unsigned i = 0; i < sizeof(objects) / sizeof(objects[0]); i++) {
         enum bh_status status = hv_retype(OWN(d->objects), objects[i].type, objects[i].size,
@@ -190,13 +201,16 @@ static enum bh_status load_chunk(const struct domain *d, uint32_t index, uint64_
     uint64_t pages = memory_pages(d->ram[index]);
     if (pages > d->image.file_pages - first)
         pages = d->image.file_pages - first;
-    bh_ref region = own(d, DOMAIN_SLOT_RAM + index);
+    bh_ref view = OWN(MGMT_SLOT_LOAD);
     uint64_t va = mgmt_va(d->ram[index]);
-    enum bh_status status = hv_map(region, OWN(BH_INIT_SPACE), va, READ_WRITE);
+    enum bh_status status = hv_copy(own(d, DOMAIN_SLOT_RAM + index), view, READ_WRITE, 0, pages);
     if (status)
         return status;
-    memcpy((void *)va, d->kernel + first * BH_PAGE_BYTES, pages * BH_PAGE_BYTES);
-    return hv_unmap(region);
+    status = hv_map(view, OWN(BH_INIT_SPACE), va, READ_WRITE);
+    if (!status)
+        memcpy((void *)va, d->kernel + first * BH_PAGE_BYTES, pages * BH_PAGE_BYTES);
+    hv_delete(view);
+    return status;
 }
 
 static enum bh_status make_ram(const struct domain *d) {
@@ -274,10 +288,10 @@ static enum bh_status map_guest(const struct domain *d) {
     }
     uint64_t read_only = d->shared.read_only_pages;
     bh_ref shared = own(d, DOMAIN_SLOT_SHARED);
-    enum bh_status status = map_view(d, shared, 0, read_only, GUEST_VA_SHARED, READ_ONLY, &views);
+    enum bh_status status = map_view(d, shared, 0, read_only, shared_va(d), READ_ONLY, &views);
     if (!status)
         status = map_view(d, shared, read_only, d->shared.pages - read_only,
-                          GUEST_VA_SHARED + read_only * BH_PAGE_BYTES, READ_WRITE, &views);
+                          shared_va(d) + read_only * BH_PAGE_BYTES, READ_WRITE, &views);
     return status;
 }
 
@@ -372,22 +386,62 @@ static void fill_info(const struct domain *d) {
         to->index = from->index;
         to->signal_slot = GUEST_SLOT_SIGNAL + i;
         to->event_bit = i;
-        to->client_va = GUEST_VA_SHARED + from->client_offset;
-        to->server_va = GUEST_VA_SHARED + from->server_offset;
+        to->client_va = shared_va(d) + from->client_offset;
+        to->server_va = shared_va(d) + from->server_offset;
         to->client_units = from->client_units;
         to->server_units = from->server_units;
-        to->window_va = GUEST_VA_SHARED + from->window_offset;
+        to->window_va = shared_va(d) + from->window_offset;
         to->window_bytes = from->window_bytes;
     }
 }
 
+<<<<<<< HEAD
 /* The references to mgmt's Event are made by its copy in the guest's table, which then has no
  * rights and goes with the table. */
 static enum bh_status start_contexts(const struct domain *d) {
     bh_ref fault = guest(d, GUEST_SLOT_FAULT);
     enum bh_status status =
-        contexts_start(d, fault, GUEST_VA_SHARED, BH_IMAGE_VA + heap_end(d) * BH_PAGE_BYTES);
+        contexts_start(d, fault, shared_va(d), BH_IMAGE_VA + heap_end(d) * BH_PAGE_BYTES);
     return status ? status : hv_narrow(fault, 0);
+=======
+static enum bh_status make_context(const struct domain *d) {
+    bh_ref context = own(d, DOMAIN_SLOT_CONTEXT);
+    const struct {
+        enum bh_binding what;
+        unsigned slot;
+    } bindings[] = {
+        {BH_BIND_CTX_SPACE, DOMAIN_SLOT_SPACE},
+        {BH_BIND_CTX_TABLE, DOMAIN_SLOT_TABLE},
+        {BH_BIND_CTX_EVENT, DOMAIN_SLOT_EVENT},
+        {BH_BIND_CTX_FAULT, DOMAIN_SLOT_FAULT},
+    };
+    const struct {
+        enum bh_reg reg;
+        uint64_t value;
+    } registers[] = {
+        {BH_REG_RIP, d->image.entry},
+        {BH_REG_RDI, shared_va(d)},
+        {BH_REG_RSP, BH_IMAGE_VA + d->image.stack_end * BH_PAGE_BYTES - 8},
+    };
+    enum bh_status status = BH_OK;
+    for (unsigned i = 0; i < sizeof(bindings) / sizeof(bindings[0]) && !status; i++)
+        status = hv_bind(context, bindings[i].what, own(d, bindings[i].slot));
+    for (unsigned i = 0; i < sizeof(registers) / sizeof(registers[0]) && !status; i++)
+        status = hv_context_set(context, registers[i].reg, registers[i].value);
+    return status;
+}
+
+static enum bh_status schedule(const struct domain *d) {
+    const struct bh_definition *definition = &d->definition;
+    uint64_t hz = host_info()->tsc_hz;
+    uint64_t quantum_us = (uint64_t)QUANTUM_US * definition->weight / WEIGHT_USUAL;
+    if (quantum_us < QUANTUM_US_MIN)
+        quantum_us = QUANTUM_US_MIN;
+    uint64_t period_us = definition->quota_us ? definition->period_us : 0;
+    return hv_context_schedule(
+        own(d, DOMAIN_SLOT_CONTEXT), BH_INIT_CPU0 + d->number % host_info()->cpus, PRIORITY_GUEST,
+        tsc_from_ns(quantum_us * 1000, hz), tsc_from_ns(definition->quota_us * 1000ull, hz),
+        tsc_from_ns(period_us * 1000, hz));
 }
 
 enum bh_status domain_build(struct domain *d) {

@@ -165,6 +165,7 @@ static void let_go(void *context) {
 
 /* Stops the guest, has all back ends let go of its memory, and then takes everything back. */
 static void end_life(struct domain *d, bool start_again) {
+    d->at.end = tsc_read();
     d->start_again = start_again;
     loop_timer_cancel(&d->expiry);
     if (d->built)
@@ -219,6 +220,7 @@ static void end_clean(void *context) {
     domain_release(d);
     domains.numbers_free[domains.numbers_free_count++] = d->number;
     d->ready = false;
+    d->at.off = tsc_read();
     log_line("mgmt", "guest %s ended: %s", d->definition.name, d->last_words);
     set_state(d, DOMAIN_OFF);
     struct domain_error error;
@@ -486,6 +488,7 @@ static void finish_start(struct domain *d) {
         end_life(d, false);
         return;
     }
+    d->at.running = tsc_read();
     d->starts++;
     d->last_words[0] = '\0';
     log_line("mgmt", "guest %s started", d->definition.name);
@@ -579,6 +582,7 @@ static bool find_memory(struct domain *d, struct domain_error *error) {
 }
 
 bool domain_start(struct domain *d, struct domain_error *error) {
+    uint64_t now_tsc = tsc_read();
     if (d->state != DOMAIN_OFF)
         return refuse(error, "guest %s is %s already", d->definition.name, domain_state_name(d));
     if (domains.closing)
@@ -591,6 +595,7 @@ bool domain_start(struct domain *d, struct domain_error *error) {
     if (!find_kernel(d, error) || !find_memory(d, error))
         return false;
     d->number = domains.numbers_free[--domains.numbers_free_count];
+    d->at = (struct domain_times){.start = now_tsc};
     d->work.handler = start_clean;
     d->work.context = d;
     set_state(d, DOMAIN_STARTING);

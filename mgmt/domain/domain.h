@@ -43,6 +43,14 @@ struct domain_device {
     };
 };
 
+/* When a life's stations were reached, as TSC values; 0: never. */
+struct domain_times {
+    uint64_t start;   /* it was to start; the definition was parsed before */
+    uint64_t running; /* it was let run */
+    uint64_t end;     /* it was to end */
+    uint64_t off;     /* all it had was given back */
+};
+
 struct domain {
     char file[DOMAIN_FILE_BYTES]; /* "guests/a.xml", for messages */
     struct bh_definition definition;
@@ -72,6 +80,7 @@ struct domain {
     /* Since the host's start: */
     uint64_t cpu_tsc; /* of earlier lives */
     uint32_t starts, crashes;
+    struct domain_times at; /* of the last life */
     uint64_t restart_ns[5]; /* when it was last started again by itself: a ring */
     char last_words[96];    /* why it is not running, for `list` and `info` */
 };

@@ -116,8 +116,9 @@ static void node_release(uint32_t n) {
     while (nodes[n].parent != NONE && nodes[n ^ 1].state == NODE_FREE) {
         uint32_t parent = nodes[n].parent;
         list_remove(n ^ 1);
-        hv_delete(OWN(slot_of(n)));
-        hv_delete(OWN(slot_of(n ^ 1)));
+        /* The younger half first: then hv remembers what of the two is clean. */
+        hv_delete(OWN(slot_of(n | 1)));
+        hv_delete(OWN(slot_of(n & ~1u)));
         pair_give(n & ~1u);
         n = parent;
     }

@@ -1,21 +1,36 @@
 #include "mgmt/domain/shared.h"
 
+#include <stdbool.h>
+
 #include "abi/queue.h"
 #include "mgmt/domain/hvm.h"
 
-/* Enough for the front ends of guestlib to keep their devices busy; the sum of webd's (a disk and
- * an interface) stays below 1 MiB, one block of memory. */
-static const struct {
+struct sizes {
     uint32_t client_units, server_units;
     uint64_t window_bytes;
-} sizes[] = {
-    [BH_CLASS_CONTROL] = {16, 8, 4 << 10},
-    [BH_CLASS_CONSOLE] = {128, 64, 8 << 10},
+};
+
+/* Enough for the front ends of guestlib to keep their devices busy; the sum of webd's (a disk and
+ * an interface) stays below 1 MiB, one block of memory. Nothing uses control's window. */
+static const struct sizes usual_sizes[] = {
+    [BH_CLASS_CONTROL] = {16, 8, 64},
+    [BH_CLASS_CONSOLE] = {128, 64, 4 << 10},
     [BH_CLASS_BLOCK] = {512, 64, 256 << 10},
     [BH_CLASS_NET] = {1024, 512, 512 << 10},
 };
 
-static void add(struct shared_layout *out, enum bh_class class, uint32_t count) {
+/* A guest this small has no use for half of its memory again in an interface's window. Half of what
+ * is left still takes a frame of 64 KiB; an interface alone stays below 256 KiB. */
+#define SMALL_BYTES (2u << 20)
+static const struct sizes small_sizes[] = {
+    [BH_CLASS_CONTROL] = {16, 8, 64},
+    [BH_CLASS_CONSOLE] = {128, 64, 4 << 10},
+    [BH_CLASS_BLOCK] = {512, 64, 256 << 10},
+    [BH_CLASS_NET] = {512, 256, 192 << 10},
+};
+
+static void add(struct shared_layout *out, const struct sizes *sizes, enum bh_class class,
+                uint32_t count) {
     for (uint32_t i = 0; i < count; i++)
         out->device[out->devices++] = (struct shared_device){
             .class = class,
@@ -24,6 +39,10 @@ static void add(struct shared_layout *out, enum bh_class class, uint32_t count) 
             .server_units = sizes[class].server_units,
             .window_bytes = sizes[class].window_bytes,
         };
+}
+
+static bool is_small(const struct bh_definition *definition) {
+    return definition->guest_type == BH_GUEST_PV && definition->memory_bytes < SMALL_BYTES;
 }
 
 static uint64_t queue_bytes(uint32_t units) {
@@ -35,11 +54,12 @@ static uint64_t page_up(uint64_t offset) {
 }
 
 void shared_lay_out(const struct bh_definition *definition, struct shared_layout *out) {
+    const struct sizes *sizes = is_small(definition) ? small_sizes : usual_sizes;
     *out = (struct shared_layout){0};
-    add(out, BH_CLASS_CONTROL, 1);
-    add(out, BH_CLASS_CONSOLE, definition->consoles);
-    add(out, BH_CLASS_BLOCK, definition->disks + hvm_files(definition));
-    add(out, BH_CLASS_NET, definition->nets);
+    add(out, sizes, BH_CLASS_CONTROL, 1);
+    add(out, sizes, BH_CLASS_CONSOLE, definition->consoles);
+    add(out, sizes, BH_CLASS_BLOCK, definition->disks + hvm_files(definition));
+    add(out, sizes, BH_CLASS_NET, definition->nets);
 
     uint64_t at = BH_PAGE_BYTES; /* after the information page */
     for (uint32_t i = 0; i < out->devices; i++) {
@@ -52,10 +72,13 @@ void shared_lay_out(const struct bh_definition *definition, struct shared_layout
         out->device[i].client_offset = at;
         at += queue_bytes(out->device[i].client_units);
     }
-    at = page_up(at);
+    /* Windows of whole pages begin on pages; smaller ones share a page with the queues. */
     for (uint32_t i = 0; i < out->devices; i++) {
+        if (out->device[i].window_bytes >= BH_PAGE_BYTES)
+            at = page_up(at);
         out->device[i].window_offset = at;
-        at += page_up(out->device[i].window_bytes);
+        at += out->device[i].window_bytes;
     }
+    at = page_up(at);
     out->pages = at / BH_PAGE_BYTES;
 }

@@ -32,6 +32,8 @@ enum {
 
 #define FAULT_BIT 1u
 
+#define POOL_FOR_DEVICES 128u /* pages; also for the tables above the lowest level */
+
 /* Where init maps what it reads and writes. */
 #define VA_ARCHIVE MGMT_VA_ARCHIVE
 #define VA_LOAD MGMT_VA_RAM
@@ -149,14 +151,26 @@ static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high) {
     return value < low ? low : value > high ? high : value;
 }
 
-/* mgmt's objects. Its table takes an eighth of the object memory, because the table's size bounds
- * how many guests there can be; its page-table pool suffices for mapping all RAM in 4 KiB pages. */
+/* mgmt's table takes a sixteenth of the object memory: its size bounds how many guests there can
+ * be. */
+static uint64_t table_slots(void) {
+    return clamp(largest(BH_KIND_OBJECT)->pages * (BH_PAGE_BYTES / 16) / info->slot_bytes, 4096,
+                 BH_CAPTABLE_SLOTS_MAX - 1);
+}
+
+static uint64_t ram_pages(void) {
+    return mgmt_ram_pages(table_slots());
+}
+
+/* mgmt's objects. Its page-table pool suffices for mapping all RAM and the boot modules in 4 KiB
+ * pages, and all that a host's devices need. */
 static void make_objects(void) {
-    const struct bh_boot_untyped *objects = largest(BH_KIND_OBJECT);
-    bh_ref from = OWN(objects->slot);
-    uint64_t slots = clamp(objects->pages * (BH_PAGE_BYTES / 8) / info->slot_bytes, 4096,
-                           BH_CAPTABLE_SLOTS_MAX - 1);
-    uint64_t pool = clamp(info->ram_bytes / BH_PAGE_BYTES / 512 + 256, 0, BH_SPACE_POOL_MAX);
+    bh_ref from = OWN(largest(BH_KIND_OBJECT)->slot);
+    uint64_t slots = table_slots();
+    uint64_t mapped = info->ram_bytes;
+    for (uint32_t i = 0; i < info->module_count; i++)
+        mapped += info->module[i].bytes;
+    uint64_t pool = clamp(mapped / BH_PAGE_BYTES / 512 + POOL_FOR_DEVICES, 0, BH_SPACE_POOL_MAX);
     need(hc_retype_all(from, BH_TYPE_CAPTABLE, slots, OWN(SLOT_TABLE), 0), "its CapTable");
     need(hc_retype_all(from, BH_TYPE_SPACE, pool, OWN(SLOT_SPACE), BH_SPACE_RING3), "its Space");
     need(hc_retype_all(from, BH_TYPE_CONTEXT, 0, OWN(SLOT_CONTEXT), 0), "its Context");
@@ -166,10 +180,10 @@ static void make_objects(void) {
 
 static void make_ram(void) {
     bh_ref from = OWN(largest(BH_KIND_FRAME)->slot);
-    need(hc_retype_all(from, BH_TYPE_UNTYPED, MGMT_RAM_PAGES + 1, OWN(SLOT_RAM_UNTYPED), 0),
+    need(hc_retype_all(from, BH_TYPE_UNTYPED, ram_pages() + 1, OWN(SLOT_RAM_UNTYPED), 0),
          "its RAM");
     need(hc_scrub_all(OWN(SLOT_RAM_UNTYPED)), "cleaning its RAM");
-    need(hc_retype_all(OWN(SLOT_RAM_UNTYPED), BH_TYPE_REGION, MGMT_RAM_PAGES, OWN(SLOT_RAM), 0),
+    need(hc_retype_all(OWN(SLOT_RAM_UNTYPED), BH_TYPE_REGION, ram_pages(), OWN(SLOT_RAM), 0),
          "its RAM");
     need(hc_retype_all(OWN(SLOT_RAM_UNTYPED), BH_TYPE_REGION, 1, OWN(SLOT_INFO), 0),
          "its boot information");
@@ -202,7 +216,7 @@ static uint64_t load(void) {
     page = map_ram(SLOT_DATA, page, (uint64_t)image->data_pages + image->bss_pages,
                    BH_REGION_READ | BH_REGION_WRITE);
     page++; /* guard */
-    map_ram(SLOT_STACK, page, MGMT_RAM_PAGES - page, BH_REGION_READ | BH_REGION_WRITE);
+    map_ram(SLOT_STACK, page, ram_pages() - page, BH_REGION_READ | BH_REGION_WRITE);
     return BH_IMAGE_VA + (page + image->stack_pages) * BH_PAGE_BYTES;
 }
 

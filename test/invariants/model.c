@@ -286,6 +286,42 @@ static bool is_gone(const struct m_cap *cap) {
     return m_slot(cap)->type == BH_TYPE_NONE;
 }
 
+/* Whether the watermark of an Untyped may have come down to `to`: by Untypeds made of it that have
+ * gone, the youngest first. */
+static bool given_back(int untyped, const cap_set gone, uint64_t to) {
+    uint64_t at = CAP(untyped)->watermark;
+    for (bool found = true; found && at > to;) {
+        found = false;
+        for (int i = 0; i < M_CAPS && !found; i++) {
+            const struct m_cap *cap = CAP(i);
+            found = gone[i] && cap->type == BH_TYPE_UNTYPED && cap->parent == untyped &&
+                    cap->base + cap->pages * PAGE_BYTES == CAP(untyped)->base + at;
+            if (found)
+                at = cap->base - CAP(untyped)->base;
+        }
+    }
+    bool children = false;
+    for (int i = 0; i < M_CAPS; i++)
+        children |= CAP(i)->used && !gone[i] && CAP(i)->parent == untyped;
+    return at == to || (to == 0 && !children); /* a call that failed may have begun it anew */
+}
+
+/* Whatever the core then says is clean, check_clean looks at. */
+static void observe_given_back(const cap_set gone) {
+    for (int i = 0; i < M_CAPS; i++) {
+        struct m_cap *cap = CAP(i);
+        if (!cap->used || gone[i] || cap->type != BH_TYPE_UNTYPED)
+            continue;
+        const struct slot *slot = m_slot(cap);
+        if (slot->untyped.used == cap->watermark)
+            continue;
+        if (!given_back(i, gone, slot->untyped.used))
+            model_fail("the watermark of capability %d changed", i);
+        cap->watermark = slot->untyped.used;
+        cap->clean = slot->untyped.clean;
+    }
+}
+
 /* Looks at what the core has removed. All of it must be in `may`, and together with each capability
  * its descendants; if `all`, everything in `may` must have gone. */
 static void observe_removal(const cap_set may, bool all) {
@@ -320,6 +356,7 @@ static void observe_removal(const cap_set may, bool all) {
         if (!mapped)
             cap->space = M_NONE;
     }
+    observe_given_back(gone);
     static struct m_cap before[M_CAPS];
     memcpy(before, model.cap, sizeof(before));
     for (int i = 0; i < M_CAPS; i++) {

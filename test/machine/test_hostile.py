@@ -11,6 +11,7 @@ import urllib.request
 
 import archive
 import vm as machine
+from guests import free_memory
 from harness import expect, expect_equal, limit
 
 CONTENT = {"index.html": b"still here\n" * 3000}
@@ -61,16 +62,11 @@ class Host:
         self.vm.wait_for(r"mgmt: ready", timeout=60)
         if self.port:
             self.vm.wait_for(r"mgmt: guest webd ready", timeout=20)
-        self.before = self.memory()
+        self.before = free_memory(self.vm)
         return self
 
     def __exit__(self, *reason):
         self.vm.__exit__(*reason)
-
-    def memory(self):
-        """What `mem` says is free, by kind."""
-        told = self.vm.json("mem")
-        return {kind: told[kind] for kind in ("frame", "object") if kind in told} or told
 
     def page(self, limit_s=ANSWER_S):
         """Fetches webd's page whole; returns how long it took."""
@@ -116,7 +112,7 @@ class Host:
             expect(not re.search(sign, self.vm.text, re.M), f"{sign}:\n{self.vm.tail(40)}")
         if self.port:
             self.page()
-        expect_equal(self.memory(), self.before, "free memory")
+        expect_equal(free_memory(self.vm), self.before, "free memory")
 
 
 def run_attempts(host, attempts):
@@ -160,7 +156,7 @@ NET_CHECKS = "lengths pieces spoofs offload random buffers flood breaks"
 
 def test_net(ctx):
     """Forged frames, without an uplink: then everything about offloads is offered."""
-    guests = {"nets": definition("nets", "net", NET_CHECKS, interface(1) + interface(2))}
+    guests = {"nets": definition("nets", "net", NET_CHECKS, interface(1) + interface(2), memory=2)}
     with Host(ctx, guests, net=False) as host:
         run_attempts(host, {"nets": NET_CHECKS})
 
@@ -168,7 +164,7 @@ def test_net(ctx):
 def test_net_uplink(ctx):
     """The same beside webd on a real uplink, on a VLAN, so that nothing else comes in."""
     vlan = "<vlan><tag id='66'/></vlan>"
-    guests = {"nets": definition("nets", "net", NET_CHECKS, interface(1, vlan) + interface(2, vlan))}
+    guests = {"nets": definition("nets", "net", NET_CHECKS, interface(1, vlan) + interface(2, vlan), memory=2)}
     with Host(ctx, guests) as host:
         run_attempts(host, {"nets": NET_CHECKS})
 

@@ -56,6 +56,12 @@ def forward(port, inner=80, address=WEB_ADDRESS, protocol="tcp"):
     return f"{protocol}:127.0.0.1:{port}-{address}:{inner}"
 
 
+def free_memory(vm):
+    """Bytes of either kind that are free, or mgmt's own: its heap grows and shrinks by frame memory."""
+    mem = command(vm, "mem")
+    return {"frame": mem["frame"]["free_bytes"] + mem["mgmt_bytes"], "object": mem["object"]["free_bytes"]}
+
+
 # --- waiting ------------------------------------------------------------------------------------
 
 def until(condition, what, timeout=20, pause=0.02):

@@ -171,6 +171,64 @@ static void test_restart_makes_everything_dirty(void **state) {
     assert_int_equal(world_slot(20)->base.raw, FAKE_FRAME_BASE);
 }
 
+/* Two halves of an Untyped, deleted in the order in which an allocator has to. */
+static void delete_halves(void) {
+    OK(call(BH_HC_DELETE, OWN(21)));
+    OK(call(BH_HC_DELETE, OWN(20)));
+}
+
+static void test_halves_that_were_not_used_are_as_clean_as_they_were(void **state) {
+    (void)state;
+    OK(scrub(W_FRAMES));
+    uint64_t half = world_slot(W_FRAMES)->untyped.pages / 2;
+    OK(retype(W_FRAMES, BH_TYPE_UNTYPED, half, 20));
+    OK(retype(W_FRAMES, BH_TYPE_UNTYPED, half, 21));
+    delete_halves();
+    OK(retype(W_FRAMES, BH_TYPE_REGION, 2 * half, 20));
+}
+
+static void test_a_half_that_was_cleaned_again_counts(void **state) {
+    (void)state;
+    uint64_t half = world_slot(W_FRAMES)->untyped.pages / 2;
+    OK(retype(W_FRAMES, BH_TYPE_UNTYPED, half, 20));
+    OK(retype(W_FRAMES, BH_TYPE_UNTYPED, half, 21));
+    OK(scrub(20));
+    OK(retype(20, BH_TYPE_REGION, 1, 22));
+    OK(call(BH_HC_DELETE, OWN(22)));
+    OK(scrub(20));
+    OK(scrub(21));
+    delete_halves();
+    OK(retype(W_FRAMES, BH_TYPE_REGION, 2 * half, 20));
+}
+
+/* Used and not cleaned since; the other half stays clean where it is the lower one. */
+static void test_a_dirty_half_makes_the_whole_dirty(void **state) {
+    (void)state;
+    uint64_t half = world_slot(W_FRAMES)->untyped.pages / 2;
+    for (uint32_t dirty = 20; dirty <= 21; dirty++) {
+        OK(scrub(W_FRAMES));
+        OK(retype(W_FRAMES, BH_TYPE_UNTYPED, half, 20));
+        OK(retype(W_FRAMES, BH_TYPE_UNTYPED, half, 21));
+        OK(retype(dirty, BH_TYPE_REGION, 1, 22));
+        OK(call(BH_HC_DELETE, OWN(22)));
+        delete_halves();
+        STATUS(BH_DIRTY, retype(W_FRAMES, BH_TYPE_REGION, 2 * half, 20));
+        STATUS(dirty == 20 ? BH_DIRTY : BH_OK, retype(W_FRAMES, BH_TYPE_REGION, half, 20));
+        call(BH_HC_DELETE, OWN(20));
+    }
+}
+
+/* Only the youngest gives back: below it somebody else's memory begins. */
+static void test_an_older_half_waits_for_the_restart(void **state) {
+    (void)state;
+    OK(scrub(W_FRAMES));
+    OK(retype(W_FRAMES, BH_TYPE_UNTYPED, 8, 20));
+    OK(retype(W_FRAMES, BH_TYPE_UNTYPED, 8, 21));
+    OK(call(BH_HC_DELETE, OWN(20)));
+    OK(retype(W_FRAMES, BH_TYPE_UNTYPED, 8, 20));
+    assert_int_equal(world_slot(20)->base.raw, FAKE_FRAME_BASE + 16 * PAGE_BYTES);
+}
+
 static void test_no_restart_while_a_descendant_lives(void **state) {
     (void)state;
     OK(scrub(W_FRAMES));
@@ -252,6 +310,10 @@ int main(void) {
         TEST(test_scrub_does_not_touch_what_was_given_out),
         TEST(test_child_inherits_what_is_clean),
         TEST(test_restart_makes_everything_dirty),
+        TEST(test_halves_that_were_not_used_are_as_clean_as_they_were),
+        TEST(test_a_half_that_was_cleaned_again_counts),
+        TEST(test_a_dirty_half_makes_the_whole_dirty),
+        TEST(test_an_older_half_waits_for_the_restart),
         TEST(test_no_restart_while_a_descendant_lives),
         TEST(test_object_memory_is_zeroed_again_after_restart),
         TEST(test_large_objects_are_cleaned_in_steps),

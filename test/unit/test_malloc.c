@@ -39,6 +39,35 @@ static int check_free(void **state) {
     return 0;
 }
 
+/* What the heap grows by, once a test lets it. */
+#define STRETCH_BYTES 65536u
+#define STRETCHES 4u
+static uint8_t stretch_memory[STRETCHES][STRETCH_BYTES] __attribute__((aligned(16)));
+static bool taken[STRETCHES];
+static unsigned stretches_left;
+
+void *heap_more(size_t *bytes) {
+    for (unsigned i = 0; i < STRETCHES; i++) {
+        if (taken[i] || stretches_left == 0 || *bytes > STRETCH_BYTES)
+            continue;
+        stretches_left--;
+        taken[i] = true;
+        *bytes = STRETCH_BYTES;
+        return stretch_memory[i];
+    }
+    return NULL;
+}
+
+void heap_less(void *at, size_t bytes) {
+    size_t offset = (size_t)((uint8_t *)at - stretch_memory[0]);
+    assert_int_equal(offset % STRETCH_BYTES, 0);
+    assert_int_equal(bytes, STRETCH_BYTES);
+    assert_true(taken[offset / STRETCH_BYTES]);
+    memset(at, 0xa5, bytes); /* nobody may need it any more */
+    taken[offset / STRETCH_BYTES] = false;
+    stretches_left++;
+}
+
 static void assert_inside(const void *at, size_t bytes) {
     assert_true((const uint8_t *)at >= memory);
     assert_true((const uint8_t *)at + bytes <= memory + HEAP_BYTES);
@@ -229,6 +258,47 @@ static void notices_misuse(void **state) {
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, init, check_free)
 
+/* It takes stretches when it has to, puts nothing across two of them, and gives back all but one.
+ */
+static void grows_and_shrinks(void **state) {
+    (void)state;
+    static uint8_t first[4096];
+    static void *blocks[200];
+    stretches_left = STRETCHES;
+    heap_init(first, sizeof first);
+    for (unsigned round = 0; round < 3; round++) {
+        unsigned count = 0;
+        void *block;
+        while (count < 200 && (block = heap_allocate(HEAP_ALIGNMENT, 3000))) {
+            memset(block, (int)count, 3000);
+            blocks[count++] = block;
+        }
+        assert_true(count > STRETCHES * 20);
+        assert_int_equal(heap_blocks(), count);
+        assert_int_equal(stretches_left, 0);
+        for (unsigned i = 0; i < count; i++) {
+            const uint8_t *bytes = blocks[i];
+            assert_int_equal(bytes[0], (uint8_t)i);
+            assert_int_equal(bytes[2999], (uint8_t)i);
+        }
+        for (unsigned i = 0; i < count; i += 2)
+            heap_release(blocks[i]);
+        for (unsigned i = 1; i < count; i += 2)
+            heap_release(blocks[i]);
+        assert_int_equal(heap_blocks(), 0);
+        assert_int_equal(stretches_left, STRETCHES - 1);
+    }
+    /* One is kept, and used before another is taken; what is too large for any is refused. */
+    void *block = heap_allocate(HEAP_ALIGNMENT, 30000);
+    assert_non_null(block);
+    assert_int_equal(stretches_left, STRETCHES - 1);
+    assert_null(heap_allocate(HEAP_ALIGNMENT, STRETCH_BYTES));
+    assert_int_equal(stretches_left, STRETCHES - 1);
+    heap_release(block);
+    stretches_left = 0;
+    memset(taken, 0, sizeof taken);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(loses_little_to_itself),
@@ -240,6 +310,7 @@ int main(void) {
         TEST(works_in_no_memory_at_all),
         TEST(survives_random_use),
         TEST(notices_misuse),
+        cmocka_unit_test(grows_and_shrinks),
     };
     return cmocka_run_group_tests_name("malloc", tests, NULL, NULL);
 }

@@ -84,6 +84,21 @@ static void test_failures_are_undone(void **state) {
     assert_true(failures > 5);
 }
 
+/* What was cleaned before it was freed is clean when it is given out again, in whatever pieces. */
+static void test_clean_memory_stays_clean(void **state) {
+    (void)state;
+    chunk c[4], whole;
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(memory_alloc(BH_KIND_FRAME, 6, &c[i]), BH_OK);
+        memory_scrub(c[i]);
+    }
+    for (unsigned i = 0; i < 4; i++)
+        memory_free(c[i ^ 2]);
+    assert_int_equal(memory_alloc(BH_KIND_FRAME, 8, &whole), BH_OK);
+    assert_int_equal(memory_scrub_step(whole), BH_OK); /* nothing to do: one step cleans less */
+    memory_free(whole);
+}
+
 static void test_freeing_revokes(void **state) {
     (void)state;
     chunk c;
@@ -165,6 +180,7 @@ int main(void) {
         cmocka_unit_test_setup(test_everything_merges_again, mgmt_world_boot),
         cmocka_unit_test_setup(test_all_of_it_can_be_had, mgmt_world_boot),
         cmocka_unit_test_setup(test_failures_are_undone, mgmt_world_boot),
+        cmocka_unit_test_setup(test_clean_memory_stays_clean, mgmt_world_boot),
         cmocka_unit_test_setup(test_freeing_revokes, mgmt_world_boot),
         cmocka_unit_test_setup(test_dma_memory, mgmt_world_boot),
         cmocka_unit_test_setup(test_device_registers, mgmt_world_boot),
