@@ -395,7 +395,6 @@ static void fill_info(const struct domain *d) {
     }
 }
 
-<<<<<<< HEAD
 /* The references to mgmt's Event are made by its copy in the guest's table, which then has no
  * rights and goes with the table. */
 static enum bh_status start_contexts(const struct domain *d) {
@@ -403,45 +402,6 @@ static enum bh_status start_contexts(const struct domain *d) {
     enum bh_status status =
         contexts_start(d, fault, shared_va(d), BH_IMAGE_VA + heap_end(d) * BH_PAGE_BYTES);
     return status ? status : hv_narrow(fault, 0);
-=======
-static enum bh_status make_context(const struct domain *d) {
-    bh_ref context = own(d, DOMAIN_SLOT_CONTEXT);
-    const struct {
-        enum bh_binding what;
-        unsigned slot;
-    } bindings[] = {
-        {BH_BIND_CTX_SPACE, DOMAIN_SLOT_SPACE},
-        {BH_BIND_CTX_TABLE, DOMAIN_SLOT_TABLE},
-        {BH_BIND_CTX_EVENT, DOMAIN_SLOT_EVENT},
-        {BH_BIND_CTX_FAULT, DOMAIN_SLOT_FAULT},
-    };
-    const struct {
-        enum bh_reg reg;
-        uint64_t value;
-    } registers[] = {
-        {BH_REG_RIP, d->image.entry},
-        {BH_REG_RDI, shared_va(d)},
-        {BH_REG_RSP, BH_IMAGE_VA + d->image.stack_end * BH_PAGE_BYTES - 8},
-    };
-    enum bh_status status = BH_OK;
-    for (unsigned i = 0; i < sizeof(bindings) / sizeof(bindings[0]) && !status; i++)
-        status = hv_bind(context, bindings[i].what, own(d, bindings[i].slot));
-    for (unsigned i = 0; i < sizeof(registers) / sizeof(registers[0]) && !status; i++)
-        status = hv_context_set(context, registers[i].reg, registers[i].value);
-    return status;
-}
-
-static enum bh_status schedule(const struct domain *d) {
-    const struct bh_definition *definition = &d->definition;
-    uint64_t hz = host_info()->tsc_hz;
-    uint64_t quantum_us = (uint64_t)QUANTUM_US * definition->weight / WEIGHT_USUAL;
-    if (quantum_us < QUANTUM_US_MIN)
-        quantum_us = QUANTUM_US_MIN;
-    uint64_t period_us = definition->quota_us ? definition->period_us : 0;
-    return hv_context_schedule(
-        own(d, DOMAIN_SLOT_CONTEXT), BH_INIT_CPU0 + d->number % host_info()->cpus, PRIORITY_GUEST,
-        tsc_from_ns(quantum_us * 1000, hz), tsc_from_ns(definition->quota_us * 1000ull, hz),
-        tsc_from_ns(period_us * 1000, hz));
 }
 
 enum bh_status domain_build(struct domain *d) {
