@@ -143,9 +143,9 @@ def test_refused_without_memory(ctx):
 
 def test_refused_without_objects(ctx):
     """The same for the memory of hv's objects: of these guests each takes 64 KiB."""
-    names = [f"g{n:02}" for n in range(90)]
-    with ctx.boot_pvh(ctx.guests(**{name: dormant(name, memory="5") for name in names}),
-                      cmdline="object_memory=8M", mem="1G") as vm:
+    names = [f"g{n:02}" for n in range(60)]
+    with ctx.boot_pvh(ctx.guests(**{name: dormant(name, memory="21") for name in names}),
+                      cmdline="object_memory=8M", mem="2G") as vm:
         ready(vm)
         for count, name in enumerate(names):
             reply = vm.json(f"create {name}.xml")
