@@ -26,7 +26,7 @@ def shell(vm, timeout=200):
     vm.wait_for(r"init: up", timeout=timeout)
     vm.send("console linux")
     vm.send("")
-    vm.wait_for(r"/ # ", timeout=30)
+    vm.wait_for(r"[/~] # ", timeout=30)
 
 
 def say(vm, command, expected, timeout=30):
@@ -85,6 +85,22 @@ def test_i386_pae(ctx):
         say(vm, "grep 'System RAM' /proc/iomem", r"^100000000-")
         say(vm, "awk '/MemTotal/ { print ($2 > 3100000) ? \"EN\" \"OUGH\" : $2 }' /proc/meminfo", r"^ENOUGH")
     boots(ctx, "i386-pae-6.1", memory=3328, check=check, mem="4096M")
+
+
+@slow
+@limit(400)
+def test_watchdog_driver(ctx):
+    """Linux's own driver for the watchdog: served by busybox, it does nothing; then it resets the guest."""
+    record(ctx, "generic-6.1")
+    devices = "<watchdog model='i6300esb' action='reset'/>"
+    with ctx.boot_pvh(guests=ctx.guests(linux=linux.definition(devices=devices)),
+                      files=linux.files(ctx.root, "generic-6.1"), mem="1024M") as vm:
+        shell(vm)
+        say(vm, "cat /sys/class/watchdog/watchdog0/identity", r"^i6300ESB timer")
+        say(vm, "watchdog -F -T 4 -t 1 /dev/watchdog0 & sleep 10; echo ser''ved", r"served", timeout=60)
+        vm.send("kill -9 $!")
+        vm.wait_for(r"guest linux ended: its watchdog was not served", timeout=60)
+        vm.wait_for(r"init: up", timeout=200)
 
 
 @slow
