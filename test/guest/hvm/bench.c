@@ -47,6 +47,56 @@ static void msr_read(void) {
     run_high(msr_read_low);
 }
 
+/* --- IPIs: vCPU 1 sleeps, answers, sleeps --- */
+
+#define VECTOR_CALL 0x40u
+#define VECTOR_ANSWER 0x41u
+
+static volatile bool answered;
+
+static void on_call(struct frame *frame) {
+    (void)frame;
+    apic_end();
+    answered = true;
+    apic_send(0, APIC_COMMAND_FIXED | VECTOR_ANSWER);
+}
+
+static void on_quiet_call(struct frame *frame) {
+    (void)frame;
+    apic_end();
+    answered = true;
+}
+
+static void sleep_for_good(void) {
+    for (;;)
+        sleep_until_interrupt();
+}
+
+static void ask(void) {
+    static bool up;
+    answered = false;
+    if (!up)
+        cpu_start(1, sleep_for_good);
+    up = true;
+    apic_send(1, APIC_COMMAND_FIXED | VECTOR_CALL);
+}
+
+/* There and back, both asleep in between. */
+static void ipi_round(void) {
+    on_interrupt(VECTOR_CALL, on_call);
+    ask();
+    while (!answered)
+        sleep_until_interrupt();
+}
+
+/* There alone; the one who asks does not sleep. */
+static void ipi_spin(void) {
+    on_interrupt(VECTOR_CALL, on_quiet_call);
+    ask();
+    while (!answered)
+        __asm__ volatile("pause");
+}
+
 static uint64_t count_rounds(void (*round)(void), uint64_t rounds) {
     for (uint64_t i = 0; i < rounds; i++) {
         uint64_t start = rdtsc();
@@ -64,6 +114,8 @@ static const struct {
     {"hvm_cpuid_exit", cpuid_exit},
     {"hvm_cpuid_exit_low", cpuid_exit_low},
     {"hvm_msr_exit", msr_read},
+    {"hvm_ipi_round", ipi_round},
+    {"hvm_ipi_spin", ipi_spin},
 };
 
 static void run(const char *id, uint64_t rounds) {
