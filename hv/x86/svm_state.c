@@ -66,7 +66,7 @@ static void store_segments(struct vmcb *vmcb, target *page) {
     }
 }
 
-/* Fields that are the same in both, by group. */
+/* Fields that are the same in both, groups in rising order. */
 #define FIELD(group, in_page, in_vmcb)                                                             \
     { BH_VCPU_##group, offsetof(struct bh_vcpu_state, in_page), offsetof(struct vmcb, in_vmcb) }
 static const struct field {
@@ -90,6 +90,7 @@ static const struct field {
     FIELD(SYSCALL, sysenter_eip, sysenter_eip),
     FIELD(TSC, tsc_offset, tsc_offset),
 };
+enum { FIELDS = sizeof(fields) / sizeof(fields[0]) };
 
 static volatile uint64_t *page_word(const struct vcpu *vcpu, const struct field *field) {
     return (volatile uint64_t *)((uint64_t)vcpu->page + field->page);
@@ -100,13 +101,13 @@ static uint64_t *vmcb_word(const struct vcpu *vcpu, const struct field *field) {
 }
 
 static void load_fields(const struct vcpu *vcpu, uint32_t groups) {
-    for (unsigned i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+    for (unsigned i = 0; i < FIELDS && fields[i].group <= groups; i++)
         if (fields[i].group & groups)
             *vmcb_word(vcpu, &fields[i]) = *page_word(vcpu, &fields[i]);
 }
 
 static void store_fields(const struct vcpu *vcpu, uint32_t groups) {
-    for (unsigned i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+    for (unsigned i = 0; i < FIELDS && fields[i].group <= groups; i++)
         if (fields[i].group & groups)
             *page_word(vcpu, &fields[i]) = *vmcb_word(vcpu, &fields[i]);
 }

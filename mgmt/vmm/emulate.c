@@ -384,15 +384,17 @@ static uint32_t high_code(struct vcpu *vcpu) {
     return code;
 }
 
-/* From cheap to dear: nearly every guest needs the first alone. */
-unsigned emulate_length(struct vcpu *vcpu) {
-    uint32_t exit = vcpu->state->exit, first;
-    unsigned length = plain_length(exit, high_code(vcpu));
-    if (length)
-        return length;
+/* Any code. Not inlined, so that what is cheap does not save registers for it. */
+__attribute__((noinline)) static unsigned find_length(struct vcpu *vcpu) {
     uint8_t code[INSTRUCTION_BYTES_MAX] = {0};
+    uint32_t first;
     unsigned count = walk_fetch(vcpu, code, sizeof(code));
     memcpy(&first, code, sizeof(first));
-    length = plain_length(exit, first);
+    unsigned length = plain_length(vcpu->state->exit, first);
     return length && length <= count ? length : decode_length(code, count, vcpu_code_bytes(vcpu));
+}
+
+unsigned emulate_length(struct vcpu *vcpu) {
+    unsigned length = plain_length(vcpu->state->exit, high_code(vcpu));
+    return length ? length : find_length(vcpu);
 }

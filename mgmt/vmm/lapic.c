@@ -1,6 +1,7 @@
 #include "mgmt/vmm/lapic.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "mgmt/vmm/apic.h"
 #include "mgmt/vmm/msr.h"
@@ -84,7 +85,8 @@ static void bit_clear(uint32_t *bits, uint8_t vector) {
 
 static int highest(const uint32_t *bits) {
     for (int word = 6; word >= 0; word -= 2) {
-        uint64_t two = (uint64_t)bits[word + 1] << 32 | bits[word];
+        uint64_t two;
+        memcpy(&two, &bits[word], sizeof(two));
         if (two)
             return word * 32 + 63 - __builtin_clzll(two);
     }

@@ -5,6 +5,7 @@
 static struct {
     struct bh_guest_ram range[BH_GUEST_RAM_MAX];
     uint32_t count;
+    const struct bh_guest_ram *end; /* range + count */
 } ram;
 
 /* Whether `next` goes on where `range` ends, in both ways of counting. */
@@ -23,13 +24,15 @@ void ram_init(const struct bh_guest_ram *ranges, uint32_t count) {
         else
             ram.range[ram.count++] = ranges[i];
     }
+    ram.end = ram.range + ram.count;
 }
 
 void *ram_at(struct gpa gpa, uint64_t bytes) {
-    for (uint32_t i = 0; i < ram.count; i++) {
-        const struct bh_guest_ram *range = &ram.range[i];
+    const struct bh_guest_ram *end = ram.end;
+    for (const struct bh_guest_ram *range = ram.range; range < end; range++) {
         uint64_t offset = gpa.value - range->gpa; /* wraps below the range: larger than any range */
-        if (offset <= range->bytes && bytes <= range->bytes - offset)
+        uint64_t length = range->bytes;
+        if (offset <= length && bytes <= length - offset)
             return (uint8_t *)range->va + offset;
     }
     return NULL;

@@ -88,6 +88,8 @@ static bool walk_narrow(const struct bh_vcpu_state *state, uint64_t linear, stru
 }
 
 static bool allowed(const struct bh_vcpu_state *state, const struct found *found, uint32_t access) {
+    if (access == 0)
+        return true;
     bool user = access & ACCESS_USER;
     if (user && !(found->rights & ENTRY_USER))
         return false;
