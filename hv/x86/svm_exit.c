@@ -103,19 +103,22 @@ static void iret_exit(struct vcpu *vcpu, struct vmcb *vmcb) {
     svm_nmi_set(vcpu, NMI_RETURNING);
     vcpu->arch.return_rip = vmcb->rip;
     vmcb->rflags |= RFLAGS_TF;
+    vmcb->dr6 &= ~(uint64_t)DR6_BS; /* the step sets it */
 }
 
-/* The first exit after an IRET was let go. True: that was all. */
+/* The first exit after an IRET was let go. True: that was all. The step's #DB comes behind it, even
+ * where it has returned to itself: an NMI may come just before another handler's IRET. */
 static bool iret_done(struct vcpu *vcpu, struct vmcb *vmcb) {
-    bool done = vmcb->rip != vcpu->arch.return_rip; /* and RFLAGS are those that it loaded */
     uint64_t vector = vmcb->exitcode - VMEXIT_EXCP;
     bool exception = vmcb->exitcode >= VMEXIT_EXCP && vector < VECTOR_EXTERNAL;
+    bool stepped = exception && vector == VECTOR_DB && (vmcb->dr6 & DR6_BS);
+    bool done = stepped || vmcb->rip != vcpu->arch.return_rip; /* RFLAGS are those that it loaded */
     svm_nmi_set(vcpu, done || exception ? NMI_OPEN : NMI_BLOCKED);
     if (!done)
         vmcb->rflags &= ~(uint64_t)RFLAGS_TF;
     if (!exception || vector == VECTOR_MC)
         return false;
-    if (done && vector == VECTOR_DB && (vmcb->dr6 & DR6_BS))
+    if (stepped)
         vmcb->dr6 &= ~(uint64_t)DR6_BS;
     else
         inject_exception(vmcb, vector);

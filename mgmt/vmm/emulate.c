@@ -141,22 +141,25 @@ struct operand {
     struct gpa at[2];
 };
 
-/* False: a page fault was raised. access: ACCESS_WRITE or 0. */
+/* False: a page fault was raised. */
+static bool find_page(struct vcpu *vcpu, uint64_t linear, uint32_t access, struct gpa *gpa) {
+    uint32_t error = 0;
+    if (walk(vcpu, linear, access, gpa, &error))
+        return true;
+    vcpu_change(vcpu, BH_VCPU_CONTROL)->cr2 = linear;
+    vcpu_raise_error(vcpu, EXCEPTION_PF, error);
+    return false;
+}
+
+/* The same. access: ACCESS_WRITE or 0. */
 static bool find_operand(struct vcpu *vcpu, uint64_t linear, unsigned bytes, uint32_t access,
                          struct operand *out) {
     unsigned left = PAGE_BYTES - (unsigned)(linear % PAGE_BYTES);
-    uint32_t error = 0;
     out->bytes = bytes;
     out->first = bytes < left ? bytes : left;
     access |= vcpu_privilege(vcpu) == 3 ? ACCESS_USER : 0;
-    for (unsigned done = 0; done < bytes; done += out->first) {
-        if (walk(vcpu, linear + done, access, &out->at[done ? 1 : 0], &error))
-            continue;
-        vcpu_change(vcpu, BH_VCPU_CONTROL)->cr2 = linear + done;
-        vcpu_raise_error(vcpu, EXCEPTION_PF, error);
-        return false;
-    }
-    return true;
+    return find_page(vcpu, linear, access, &out->at[0]) &&
+           (bytes <= left || find_page(vcpu, linear + left, access, &out->at[1]));
 }
 
 static struct gpa byte_of(const struct operand *o, unsigned i) {

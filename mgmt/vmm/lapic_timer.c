@@ -1,13 +1,12 @@
 /* The local APIC's timer: SDM 3A, 11.5.4. All in the guest's TSC. */
 #include "guestlib/tsc.h"
 #include "mgmt/vmm/apic.h"
+#include "mgmt/vmm/clock.h"
 #include "mgmt/vmm/lapic.h"
 
 #define TIMER_MODE 0x60000u
 #define TIMER_PERIODIC 0x20000u
 #define TIMER_DEADLINE 0x40000u
-/* A periodic timer that is faster than this would do nothing but interrupt. */
-#define PERIOD_NS_MIN 20000u
 
 static uint32_t mode(const struct lapic *lapic) {
     return lapic->lvt[LVT_TIMER] & TIMER_MODE;
@@ -21,8 +20,8 @@ static uint64_t period_ns(const struct lapic *lapic) {
 
 static uint64_t period_tsc(const struct lapic *lapic) {
     uint64_t ns = period_ns(lapic);
-    if (mode(lapic) == TIMER_PERIODIC && ns < PERIOD_NS_MIN)
-        ns = PERIOD_NS_MIN;
+    if (mode(lapic) == TIMER_PERIODIC && ns < TIMER_PERIOD_NS_MIN)
+        ns = TIMER_PERIOD_NS_MIN;
     return tsc_from_ns(ns, lapic->host->tsc_hz);
 }
 

@@ -1,13 +1,12 @@
 #include "mgmt/vmm/pit.h"
 
 #include "guestlib/tsc.h"
+#include "mgmt/vmm/clock.h"
 
 enum { COMMAND = 3 };
 #define READ_BACK 3u /* in the place of a channel's number */
 #define ACCESS_LATCH 0u
 #define STATUS_OUT 0x80u
-/* A periodic timer that is faster than this would leave the guest no time to run in. */
-#define PERIOD_NS_MIN 20000u
 #define CONTROL_GATE 0x01u
 #define CONTROL_SPEAKER 0x02u
 #define CONTROL_REFRESH 0x10u
@@ -64,7 +63,7 @@ static void expired(void *context) {
         return;
     uint64_t periods = ticks_since(c) / count_of(c) + 1;
     uint64_t due_ns = c->started_ns + ns_of(periods * count_of(c));
-    uint64_t soonest_ns = loop_now_ns() + PERIOD_NS_MIN;
+    uint64_t soonest_ns = loop_now_ns() + TIMER_PERIOD_NS_MIN;
     loop_timer_set(&pit->timer, due_ns < soonest_ns ? soonest_ns : due_ns, expired, pit);
 }
 

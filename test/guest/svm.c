@@ -299,6 +299,23 @@ static void nmi_claims(void) {
            !(m.state->interruptibility & BH_VCPU_NMI_BLOCKED);
     check("svm.nmi", good);
 
+    /* IRET returns to itself: the NMI came just before another handler's. No trace of the step. */
+    START(&m, 64, guest_nmi);
+    machine_gate_64(&m, 2, 32);
+    m.state->event = BH_EVENT_VALID | BH_EVENT_NMI | 2;
+    good = machine_exits(&m, BH_EXIT_HLT);
+    machine_skip(&m, 1);
+    volatile uint64_t *first = machine_64(&m, m.state->general[RSP]);
+    volatile uint64_t *second = machine_64(&m, DATA_GPA);
+    for (unsigned i = 0; i < 5; i++)
+        second[i] = first[i];
+    second[0] = CODE_GPA + 2;
+    first[0] = m.state->rip;
+    first[3] = DATA_GPA;
+    check("svm.nmi_returns_to_iret", good && machine_exits(&m, BH_EXIT_HLT) &&
+                                         m.state->general[RBX] == 1 &&
+                                         !(m.state->interruptibility & BH_VCPU_NMI_BLOCKED));
+
     /* IRET faults: its RIP is not canonical. The guest gets the #GP, and no trace of the step. */
     START(&m, 64, guest_nmi);
     machine_gate_64(&m, 2, 32);

@@ -241,6 +241,17 @@ static void strings_across_pages(void **state) {
     assert_int_equal(guest_ram[0x28000], 0xab);
     assert_int_equal(guest_ram[0x21000], 0x99);
 
+    guest_state.qualification = 0x70 | BH_EXIT_PORT_STRING | 4u << 24 | 8u << 28;
+    memcpy(guest_ram + 0x28000, "\x22\x33\x44\x55", 4);
+    for (unsigned first = 1; first < 4; first++) { /* so many bytes on the first page */
+        memcpy(guest_ram + 0x20ffd, "\x0d\x0e\x0f", 3);
+        guest_state.general[RSI] = 0x21000 - first;
+        emulate_port_string(&guest_vcpu);
+        static const uint32_t expected[] = {0, 0x4433220f, 0x33220f0e, 0x220f0e0d};
+        assert_int_equal(port_value, expected[first]);
+    }
+    guest_ram[0x20fff] = 0xcd;
+
     memcpy(guest_ram + CODE, "\x66\xa5", 2); /* MOVSW: the device is behind the second page */
     guest_state.rip = CODE;
     guest_state.general[RSI] = 0x22000;

@@ -137,9 +137,9 @@ static void one_shot_and_periodic(void **state) {
     pass(1000000);
     assert_int_equal(lapic_pending(&lapic), -1); /* once */
     lapic_write(&lapic, TIMER, 0x20050);
-    lapic_write(&lapic, INITIAL, 100000);
+    lapic_write(&lapic, INITIAL, 1000000);
     for (unsigned i = 0; i < 5; i++) {
-        pass(100000);
+        pass(1000000);
         assert_int_equal(lapic_pending(&lapic), 0x50);
         lapic_acknowledge(&lapic, 0x50);
         lapic_write(&lapic, EOI, 0);

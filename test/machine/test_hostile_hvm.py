@@ -1,0 +1,157 @@
+"""HVM guests that mean harm (test/guest/hvm/hostile), each with a VMM of its own, beside a PV guest that does
+not: webd has to go on serving, mgmt and hv to live, all memory to come back. Each attack is a guest of its own.
+A VMM dies of none of them, but for what ends its guest: then it says why, once."""
+
+import os
+import re
+import time
+
+from harness import expect, expect_equal, limit
+from hostile import Host
+
+ATTACKS = {
+    "ports": "read-all write-all write-devices strings endless uart-nonsense pit-1 rtc",
+    "processor": "msrs-read msrs-written msr-values xcr0 cpuid-leaves instructions",
+    "memory": "forms random-accesses lapic-page edges changing-code",
+    "interrupts": "timer-storm deadline-storm timer-nonsense self-storm all-vectors nmi-storm all-commands "
+                  "stuck-pins ioapic-nonsense lvt-nonsense",
+}
+TRIPLE_FAULT = r"triple fault"
+NO_MEMORY = r"it ran, kept page tables or handled an interrupt where there is no memory"
+ENDS = {
+    "ends": {"no-gates": TRIPLE_FAULT, "no-pages": TRIPLE_FAULT, "no-stack": TRIPLE_FAULT,
+             "bad-segments": TRIPLE_FAULT, "bad-gate": TRIPLE_FAULT},
+    "memory": {"fetch": NO_MEMORY, "page-tables": NO_MEMORY, "stack": NO_MEMORY, "descriptor-table": NO_MEMORY},
+}
+NEVER_END = {"ends": "deaf deaf-with-timer loops faults-for-ever exits-for-ever"}
+
+
+def definition(attack, kernel, devices="", memory=4, more=""):
+    return f"""<domain type='bulkhead'><name>{attack}</name><memory unit='MiB'>{memory}</memory>
+<os><type>hvm</type><kernel>hostile-{kernel}.elf</kernel><cmdline>{attack}</cmdline></os>{more}
+<bulkhead autostart='no'/><devices><console/>{devices}</devices></domain>"""
+
+
+def host(ctx, attacks, **options):
+    """attacks: name of an attack to its kernel, or to a definition."""
+    files = options.pop("files", {})
+    guests = {}
+    for name, kernel in attacks.items():
+        guests[name] = kernel if kernel.startswith("<") else definition(name, kernel)
+    for kernel in re.findall(r"<kernel>(hostile-\w+\.elf)<", "".join(guests.values())):
+        with open(os.path.join(ctx.build, "test", "guest", "hvm", "hostile", kernel), "rb") as program:
+            files[kernel] = program.read()
+    return Host(ctx, guests, files=files, **options)
+
+
+def names(attacks):
+    """{kernel: "a b"} as {a: kernel, b: kernel}."""
+    return {name: kernel for kernel, listed in attacks.items() for name in listed.split()}
+
+
+def fail_together(ctx, kernel, **options):
+    """All attacks of a kernel at once; each has to find what the PC promises."""
+    attacks = names({kernel: ATTACKS[kernel]})
+    with host(ctx, attacks, **options) as all_of_them:
+        all_of_them.start(*attacks)
+        slowest = all_of_them.wait_off(*attacks, timeout=150)
+        print(f"slowest page: {slowest:.2f} s")
+        for name in attacks:
+            all_of_them.expect_attempts(name, name)
+            expect(f"mgmt: guest {name} ended: exit status 0" in all_of_them.vm.text, f"{name} powers off")
+        all_of_them.expect_unharmed()
+        return all_of_them.vm.text
+
+
+@limit(240)
+def test_ports(ctx):
+    """Every port in every width, string instructions of all kinds, timers at their fastest."""
+    fail_together(ctx, "ports")
+
+
+@limit(240)
+def test_processor(ctx):
+    """Every MSR and CPUID leaf of the known ranges and random ones; instructions that are the host's."""
+    fail_together(ctx, "processor")
+
+
+@limit(240)
+def test_memory(ctx):
+    """Instructions of all forms on device memory, accesses everywhere, code that is not what it was."""
+    text = fail_together(ctx, "memory")
+    refused = re.findall(r"^(?:.*\x1b\[K)?forms: vmm: instruction .* is not known", text, re.M)
+    expect_equal(len(refused), 1, "an instruction that the VMM does not know is logged once")
+
+
+@limit(240)
+def test_interrupts(ctx):
+    """Storms of timers, IPIs and NMIs, pins stuck, nonsense in every register."""
+    fail_together(ctx, "interrupts")
+
+
+@limit(240)
+def test_ends(ctx):
+    """Triple faults by each route, and code, stacks and tables where no memory is: the guest ends alone, and its
+    VMM says why in three lines."""
+    wanted = {name: why for ends in ENDS.values() for name, why in ends.items()}
+    attacks = {name: kernel for kernel, ends in ENDS.items() for name in ends}
+    attacks |= {"real-mode": "ends", "power": "ports"}
+    with host(ctx, attacks) as both:
+        both.start(*attacks)
+        both.wait_off(*attacks, timeout=100)
+        for name, why in wanted.items():
+            said = "\n".join(both.said(name))
+            expect_equal(len(re.findall(rf"^vmm: vCPU 0 stops: {why}", said, re.M)), 1, f"{name} is told:\n{said}")
+            expect(f"mgmt: guest {name} ended: exit status 1" in both.vm.text, f"{name} ends as a crash")
+        expect_equal(both.said("real-mode")[1:], ["R", "U"], "real mode")
+        both.expect_attempts("power", "power")
+        both.expect_unharmed()
+
+
+@limit(240)
+def test_never_end(ctx):
+    """Guests that are silent, or busy, for ever: they can be destroyed, and hold nobody up."""
+    attacks = names(NEVER_END)
+    with host(ctx, attacks) as silent:
+        silent.start(*attacks)
+        time.sleep(5)
+        page = silent.page()
+        print(f"page beside {len(attacks)} of them: {page:.2f} s")
+        for name in attacks:
+            expect(any("begins" in line for line in silent.said(name)), f"{name} runs")
+            expect(not any("FAILED" in line for line in silent.said(name)), f"{name}: {silent.said(name)}")
+            expect_equal(silent.states()[name]["state"], "running", name)
+            expect(silent.vm.json(f"destroy {name}")["ok"], f"{name} can be destroyed")
+        silent.wait_off(*attacks)
+        silent.expect_unharmed()
+
+
+@limit(240)
+def test_resets_for_ever(ctx):
+    """Guests that reset their machine at once, by its port and by INIT to themselves: started again five times a
+    minute, then they stay off."""
+    attacks = {"resets": "ends", "init-self": "interrupts"}
+    with host(ctx, attacks) as resetting:
+        resetting.start(*attacks)
+        resetting.wait_off(*attacks, timeout=60)
+        for name in attacks:
+            expect_equal(resetting.vm.text.count(f"mgmt: guest {name}: started again 5 times within a minute; it "
+                                                 "stays off"), 1, f"{name} stays off")
+            expect_equal(resetting.states()[name]["starts"], 6, f"starts of {name}")
+        resetting.expect_unharmed()
+
+
+@limit(240)
+def test_uart_flood(ctx):
+    """A serial port that never stops: the log is bounded, the host's console answers."""
+    with host(ctx, {"uart-flood": "ports"}) as flooded:
+        flooded.start("uart-flood")
+        begun = time.monotonic()
+        while flooded.states()["uart-flood"]["state"] != "off" and time.monotonic() < begun + 60:
+            flooded.page()
+        flooded.wait_off("uart-flood")
+        flooded.expect_attempts("uart-flood", "uart-flood")
+        lines, took = len(flooded.said("uart-flood")), time.monotonic() - begun
+        print(f"{lines} lines of it in the log, in {took:.0f} s")
+        expect(lines < 150 * (took + 2), f"{lines} lines in {took:.0f} s; 50 in each of the host's seconds are logged")
+        flooded.expect_unharmed()
