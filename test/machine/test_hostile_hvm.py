@@ -102,7 +102,8 @@ def test_ends(ctx):
         for name, why in wanted.items():
             said = "\n".join(both.said(name))
             expect_equal(len(re.findall(rf"^vmm: vCPU 0 stops: {why}", said, re.M)), 1, f"{name} is told:\n{said}")
-            expect(f"mgmt: guest {name} ended: exit status 1" in both.vm.text, f"{name} ends as a crash")
+            last_words = "triple fault" if why == TRIPLE_FAULT else "exit status 1"
+            expect(f"mgmt: guest {name} ended: {last_words}" in both.vm.text, f"{name} ends as a crash")
         expect_equal(both.said("real-mode")[1:], ["R", "U"], "real mode")
         both.expect_attempts("power", "power")
         both.expect_unharmed()

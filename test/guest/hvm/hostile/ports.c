@@ -117,8 +117,14 @@ static void strings(void) {
 }
 
 static void skip_string(struct frame *frame) {
+    static const uint8_t rep_insb[] = {0xf3, 0x6c};
+    const uint8_t *code = (const uint8_t *)frame->rip;
     apic_end();
-    frame->rip += 2; /* behind REP INSB */
+    if (code[0] != rep_insb[0] || code[1] != rep_insb[1]) { /* not there yet */
+        wrmsr(APIC_TIMER_INITIAL, 1000000);
+        return;
+    }
+    frame->rip += sizeof(rep_insb);
     frame->rflags &= ~0x200ull;
 }
 

@@ -138,7 +138,7 @@ static void xcr0(void) {
 /* Leaves of the template "bulkhead-v1" (mgmt/vmm/cpuid.c); all others are empty. */
 static bool is_leaf(uint32_t leaf) {
     return leaf <= 2 || leaf == 4 || leaf == 6 || leaf == 7 || leaf == 0xb || leaf == 0xd ||
-           leaf - 0x40000000 < 2 || leaf - 0x80000000 < 9;
+           leaf - 0x40000000 < 2 || leaf - 0x80000000 < 9 || leaf - 0x8000001d < 2;
 }
 
 static bool is_empty(struct cpuid_result r) {
