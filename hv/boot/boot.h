@@ -12,6 +12,8 @@ struct range {
     uint64_t base, end;
 };
 
+#define PAGE_MASK (~(PAGE_BYTES - 1))
+
 /* Sorted, disjoint. */
 #define RANGES_MAX 128u
 struct ranges {
@@ -19,11 +21,17 @@ struct ranges {
     struct range at[RANGES_MAX];
 };
 void ranges_add(struct ranges *ranges, uint64_t base, uint64_t end);
-void ranges_subtract(struct ranges *ranges, uint64_t base, uint64_t end);
+void ranges_subtract(struct ranges *ranges, uint64_t base, uint64_t end); /* all pages it touches */
 
 /* Types of the memory map: ACPI 6.5, 15.2. */
 enum { MAP_RAM = 1, MAP_RESERVED = 2, MAP_ACPI = 3, MAP_ACPI_NVS = 4, MAP_UNUSABLE = 5 };
 #define MAP_MAX 256u
+
+/* An entry of the memory map, in the form that both loaders have it in. */
+struct map_entry {
+    uint64_t base, bytes;
+    uint32_t type, reserved;
+};
 
 struct module {
     char name[16];
@@ -34,17 +42,14 @@ struct module {
 struct loader {
     char command_line[512];
     uint32_t map_count;
-    struct map_entry {
-        uint64_t base, bytes;
-        uint32_t type;
-    } map[MAP_MAX];
+    struct map_entry map[MAP_MAX];
     uint32_t module_count;
     struct module module[BH_BOOTINFO_MODULES_MAX];
     uint8_t rsdp[36]; /* ACPI 6.5, 5.2.5.3; zero if there is none */
 };
 void multiboot2_read(struct loader *loader, uint64_t information);
 void pvh_read(struct loader *loader, uint64_t information);
-void loader_add_map(struct loader *loader, uint64_t base, uint64_t bytes, uint32_t type);
+void loader_add_map(struct loader *loader, const struct map_entry *entry);
 void loader_add_module(struct loader *loader, const char *name, uint64_t base, uint64_t bytes);
 void copy_text(char *to, size_t to_bytes, const char *from, size_t from_bytes);
 

@@ -81,7 +81,7 @@ enum { IMAGE_PAGES_MAX = 65536 };
 static void check_image(const struct bh_image_header *header, const struct module *module) {
     const uint32_t parts[] = {header->text_pages, header->rodata_pages, header->data_pages,
                               header->bss_pages, header->stack_pages};
-    for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+    for (unsigned i = 0; i < COUNT(parts); i++)
         if (parts[i] > IMAGE_PAGES_MAX)
             panic("init's image is broken: a part has %u pages", parts[i]);
     uint64_t file_pages = (uint64_t)header->text_pages + header->rodata_pages + header->data_pages;
@@ -105,7 +105,7 @@ static uint64_t map_image(struct init *init, const struct bh_image_header *heade
     } parts[] = {{header->text_pages, BH_REGION_READ | BH_REGION_EXEC},
                  {header->rodata_pages, BH_REGION_READ},
                  {header->data_pages, BH_REGION_READ | BH_REGION_WRITE}};
-    for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+    for (unsigned i = 0; i < COUNT(parts); i++) {
         map_part(init, base, parts[i].pages, va, parts[i].rights);
         base = pa_add(base, parts[i].pages * PAGE_BYTES);
         va += parts[i].pages * PAGE_BYTES;
@@ -118,6 +118,14 @@ static uint64_t map_image(struct init *init, const struct bh_image_header *heade
     return va + header->stack_pages * PAGE_BYTES - sizeof(uint64_t);
 }
 
+/* What no object memory is needed for. */
+static struct slot *make_root(struct init *init, uint32_t index, enum bh_type type) {
+    struct slot *slot = &init->slots[index];
+    *slot = (struct slot){.type = (uint8_t)type, .rights = BH_RIGHTS_ALL, .flags = SLOT_ORIGINAL};
+    slot_insert_root(slot);
+    return slot;
+}
+
 static void make_objects(struct init *init) {
     make_object(init, BH_INIT_TABLE, BH_TYPE_CAPTABLE, INIT_SLOTS);
     init->space = make_object(init, BH_INIT_SPACE, BH_TYPE_SPACE, INIT_POOL_PAGES);
@@ -127,16 +135,11 @@ static void make_objects(struct init *init) {
     bind_context(init, BH_BIND_CTX_TABLE, BH_INIT_TABLE);
     bind_context(init, BH_BIND_CTX_EVENT, BH_INIT_EVENT);
 
-    init->slots[BH_INIT_SYSTEM] = (struct slot){.type = BH_TYPE_SYSTEM};
-    init->slots[BH_INIT_PORTS] = (struct slot){.type = BH_TYPE_PORTS, .ports = {0, 1 << 16}};
-    init->slots[BH_INIT_CPU0] = (struct slot){
-        .type = BH_TYPE_CPU, .object = this_cpu(), .ref = {.badge = BH_PRIORITIES - 1}};
-    const uint32_t roots[] = {BH_INIT_SYSTEM, BH_INIT_PORTS, BH_INIT_CPU0};
-    for (unsigned i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
-        init->slots[roots[i]].rights = BH_RIGHTS_ALL;
-        init->slots[roots[i]].flags = SLOT_ORIGINAL;
-        slot_insert_root(&init->slots[roots[i]]);
-    }
+    make_root(init, BH_INIT_SYSTEM, BH_TYPE_SYSTEM);
+    make_root(init, BH_INIT_PORTS, BH_TYPE_PORTS)->ports.count = 1 << 16;
+    struct slot *cpu = make_root(init, BH_INIT_CPU0, BH_TYPE_CPU);
+    cpu->object = this_cpu();
+    cpu->ref.badge = BH_PRIORITIES - 1;
 
     make_region(&init->slots[BH_INIT_LOG], BH_KIND_SHARED, image_address(log_frames), LOG_PAGES,
                 BH_REGION_READ);

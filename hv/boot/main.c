@@ -5,33 +5,29 @@ _Noreturn void boot_main(uint64_t protocol, uint64_t information, uint64_t tsc);
 
 static struct boot boot;
 
-static void log_features(void) {
-    const bool guest_mode = arch_guest_mode();
-    const struct {
-        const char *name;
-        const bool *present;
-    } list[] = {{"SMEP", &features.smep},   {"SMAP", &features.smap},
-                {"UMIP", &features.umip},   {"x2APIC", &features.x2apic},
-                {"XSAVE", &features.xsave}, {"TSC deadline", &features.tsc_deadline},
-                {"guest mode", &guest_mode}};
-    log_print("hv: processor:");
-    for (unsigned i = 0; i < sizeof(list) / sizeof(list[0]); i++)
-        log_print(" %s%s,", *list[i].present ? "" : "no ", list[i].name);
-    log_print(" %u physical address bits\n", features.physical_bits);
+static void log_feature(const char *name, bool present) {
+    log_print(" %s%s,", present ? "" : "no ", name);
 }
 
-static void log_build(void) {
-    log_print("hv: Bulkhead, build ");
-    for (unsigned i = 0; i < BUILD_ID_BYTES; i++)
-        log_print("%02x", build_id[i]);
-    log_print("\n");
+static void log_features(void) {
+    log_print("hv: processor:");
+    log_feature("SMEP", features.smep);
+    log_feature("SMAP", features.smap);
+    log_feature("UMIP", features.umip);
+    log_feature("x2APIC", features.x2apic);
+    log_feature("XSAVE", features.xsave);
+    log_feature("TSC deadline", features.tsc_deadline);
+    log_feature("guest mode", arch_guest_mode());
+    log_print(" %u physical address bits\n", features.physical_bits);
 }
 
 _Noreturn void boot_main(uint64_t protocol, uint64_t information, uint64_t tsc) {
     boot.tsc_at_start = tsc;
     serial_init();
     log_init();
-    log_build();
+    log_print("hv: Bulkhead, ");
+    log_build_id();
+    log_print("\n");
     cpu_traps_init(&boot_cpu);
     cpu_init(&boot_cpu);
     tables_init();

@@ -11,46 +11,32 @@ enum { OBJECT_FRACTION = 32, SHARED_FRACTION = 1024 };
 #define MSI_RANGE 0xfee00000ull  /* SDM 3A, 10.11.1: a write here is an interrupt */
 #define MSI_RANGE_END 0xfef00000ull
 
-static uint64_t page_down(uint64_t address) {
-    return address & ~(PAGE_BYTES - 1);
-}
-
 static bool is_ram(uint32_t type) {
     return type == MAP_RAM || type == MAP_ACPI || type == MAP_ACPI_NVS || type == MAP_UNUSABLE;
 }
 
-/* Only whole pages of RAM that nothing else claims. */
-static void find_ram(struct memory *memory, const struct loader *loader) {
-    for (uint32_t i = 0; i < loader->map_count; i++) {
-        const struct map_entry *entry = &loader->map[i];
+/* Frames: RAM that nothing else claims. Devices: every address that is not RAM and does not steer
+ * the processor's own interrupts or the IOMMUs. */
+static void divide_by_map(struct memory *memory, const struct loader *loader) {
+    const struct map_entry *end = &loader->map[loader->map_count];
+    ranges_add(&memory->devices, 0, 1ull << features.physical_bits);
+    for (const struct map_entry *entry = loader->map; entry < end; entry++)
+        if (entry->type == MAP_RAM) {
+            memory->ram_bytes += entry->bytes;
+            ranges_add(&memory->frames, align_up(entry->base, PAGE_BYTES),
+                       (entry->base + entry->bytes) & PAGE_MASK);
+        }
+    for (const struct map_entry *entry = loader->map; entry < end; entry++) {
         if (entry->type != MAP_RAM)
-            continue;
-        memory->ram_bytes += entry->bytes;
-        ranges_add(&memory->frames, align_up(entry->base, PAGE_BYTES),
-                   page_down(entry->base + entry->bytes));
+            ranges_subtract(&memory->frames, entry->base, entry->base + entry->bytes);
+        if (is_ram(entry->type))
+            ranges_subtract(&memory->devices, entry->base, entry->base + entry->bytes);
     }
-    for (uint32_t i = 0; i < loader->map_count; i++) {
-        const struct map_entry *entry = &loader->map[i];
-        if (entry->type != MAP_RAM)
-            ranges_subtract(&memory->frames, page_down(entry->base),
-                            align_up(entry->base + entry->bytes, PAGE_BYTES));
-    }
-    ranges_subtract(&memory->frames, 1ull << features.physical_bits, UINT64_MAX);
 }
 
-/* Every address that is not RAM and does not steer the processor's own interrupts or the IOMMUs. */
-static void find_devices(struct memory *memory, const struct loader *loader,
-                         const struct acpi *acpi) {
-    ranges_add(&memory->devices, 0, 1ull << features.physical_bits);
-    for (uint32_t i = 0; i < loader->map_count; i++) {
-        const struct map_entry *entry = &loader->map[i];
-        if (is_ram(entry->type))
-            ranges_subtract(&memory->devices, page_down(entry->base),
-                            align_up(entry->base + entry->bytes, PAGE_BYTES));
-    }
+static void keep_registers(struct memory *memory, const struct acpi *acpi) {
     for (uint32_t i = 0; i < acpi->kept.count; i++)
-        ranges_subtract(&memory->devices, page_down(acpi->kept.at[i].base),
-                        align_up(acpi->kept.at[i].end, PAGE_BYTES));
+        ranges_subtract(&memory->devices, acpi->kept.at[i].base, acpi->kept.at[i].end);
     ranges_subtract(&memory->devices, lapic_base(), lapic_base() + PAGE_BYTES);
     ranges_subtract(&memory->devices, MSI_RANGE, MSI_RANGE_END);
 }
@@ -97,14 +83,14 @@ static bool place_objects(struct memory *memory, uint64_t objects, uint64_t shar
 }
 
 void memory_divide(struct memory *memory, const struct loader *loader, const struct acpi *acpi) {
-    find_ram(memory, loader);
-    find_devices(memory, loader, acpi);
+    divide_by_map(memory, loader);
+    keep_registers(memory, acpi);
+    ranges_subtract(&memory->frames, 1ull << features.physical_bits, UINT64_MAX);
     ranges_subtract(&memory->frames, 0, LOW_MEMORY_END);
     ranges_subtract(&memory->frames, HV_LOAD, image_address(image_end).raw);
     for (uint32_t i = 0; i < loader->module_count; i++) {
         const struct module *module = &loader->module[i];
-        ranges_subtract(&memory->frames, module->base,
-                        align_up(module->base + module->bytes, PAGE_BYTES));
+        ranges_subtract(&memory->frames, module->base, module->base + module->bytes);
     }
 
     uint64_t bytes = object_memory_option(loader->command_line);

@@ -22,19 +22,12 @@ union body {
     uint8_t rsdp[36];
 };
 
-struct map_tag_entry {
-    uint64_t base, bytes;
-    uint32_t type, reserved;
-};
-
 static void read_memory_map(struct loader *loader, const uint8_t *at, const uint8_t *end,
                             uint32_t step) {
-    if (step < sizeof(struct map_tag_entry) || step % TAG_ALIGNMENT)
+    if (step < sizeof(struct map_entry) || step % TAG_ALIGNMENT)
         panic("the boot loader's memory map has entries of %u bytes", step);
-    for (; at + step <= end; at += step) {
-        const struct map_tag_entry *entry = (const void *)at;
-        loader_add_map(loader, entry->base, entry->bytes, entry->type);
-    }
+    for (; at + step <= end; at += step)
+        loader_add_map(loader, (const void *)at);
 }
 
 static void read_tag(struct loader *loader, uint32_t type, const uint8_t *at, uint32_t bytes) {

@@ -14,11 +14,6 @@ struct start_module {
     uint64_t base, bytes, command_line, reserved;
 };
 
-struct start_map_entry {
-    uint64_t base, bytes;
-    uint32_t type, reserved;
-};
-
 static void read_module(struct loader *loader, const struct start_module *module) {
     const struct bh_image_header *init = physical(module->base, sizeof(*init));
     uint64_t init_bytes =
@@ -40,10 +35,10 @@ void pvh_read(struct loader *loader, uint64_t information) {
         copy_text(loader->command_line, sizeof(loader->command_line),
                   physical(info->command_line, sizeof(loader->command_line)),
                   sizeof(loader->command_line));
-    const struct start_map_entry *map =
+    const struct map_entry *map =
         physical(info->memory_map, info->memory_map_entries * sizeof(*map));
     for (uint32_t i = 0; i < info->memory_map_entries; i++)
-        loader_add_map(loader, map[i].base, map[i].bytes, map[i].type);
+        loader_add_map(loader, &map[i]);
     if (info->module_count > 0)
         read_module(loader, physical(info->modules, sizeof(struct start_module)));
     if (info->rsdp)

@@ -16,6 +16,8 @@ static void delete (struct ranges *ranges, uint32_t at) {
 }
 
 void ranges_subtract(struct ranges *ranges, uint64_t base, uint64_t end) {
+    base &= PAGE_MASK;
+    end = align_up(min_u64(end, PAGE_MASK), PAGE_BYTES);
     for (uint32_t i = 0; i < ranges->count;) {
         struct range *range = &ranges->at[i];
         uint64_t range_end = range->end;

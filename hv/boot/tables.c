@@ -17,21 +17,19 @@ static uint64_t table_entry(const uint64_t *table) {
 
 /* By hv.ld's order of sections. What belongs to boot goes again, so it is not global. */
 static uint64_t image_flags(const uint8_t *page) {
-    uint64_t data = PTE_P | PTE_W | PTE_A | PTE_D | PTE_XD;
-    if (page < boot_text_end)
-        return PTE_P | PTE_A;
-    if (page < boot_rodata_end)
-        return PTE_P | PTE_A | PTE_XD;
-    if (page < boot_end)
-        return data;
-    if (page < text_end)
-        return PTE_P | PTE_A | PTE_G;
-    if (page < rodata_end)
-        return PTE_P | PTE_A | PTE_XD | PTE_G;
+    const uint64_t text = PTE_P | PTE_A, rodata = text | PTE_XD, data = rodata | PTE_W | PTE_D;
+    const struct {
+        const uint8_t *end;
+        uint64_t flags;
+    } parts[] = {{boot_text_end, text},    {boot_rodata_end, rodata},    {boot_end, data},
+                 {text_end, text | PTE_G}, {rodata_end, rodata | PTE_G}, {image_end, data | PTE_G}};
     for (unsigned i = 0; i < STACKS; i++)
         if (page == stacks[i].guard)
             return 0;
-    return data | PTE_G;
+    unsigned part = 0;
+    while (page >= parts[part].end)
+        part++;
+    return parts[part].flags;
 }
 
 void tables_init(void) {

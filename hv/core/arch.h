@@ -90,15 +90,15 @@ enum bh_status arch_set_register(struct context *context, uint32_t reg, uint64_t
  */
 
 uint64_t arch_now(void); /* TSC */
-void arch_timer_set(
-    uint64_t deadline); /* TSC; ~0: none. Calls timer_interrupt() then or soon after */
+/* deadline: TSC; ~0: none. Calls timer_interrupt() then or soon after. */
+void arch_timer_set(uint64_t deadline);
 
 /* source as in IRQ_ATTACH. OK (and, for MSI, address and data), BAD_ARG, BUSY, NO_MEMORY. Delivery
  * calls irq_deliver(irq). */
 enum bh_status arch_irq_attach(struct irq *irq, uint64_t source, uint64_t *address, uint64_t *data);
 void arch_irq_detach(struct irq *irq); /* on return it is delivered no more */
-void arch_irq_unmask(
-    struct irq *irq); /* pins are masked by arch before irq_deliver; MSI: nothing */
+/* Pins are masked by arch before irq_deliver; MSI: nothing. */
+void arch_irq_unmask(struct irq *irq);
 
 uint32_t arch_port_in(uint16_t port, unsigned width_bytes);
 void arch_port_out(uint16_t port, unsigned width_bytes, uint32_t value);

@@ -2,39 +2,24 @@
  * of the capability that was named, so revocation finds it. */
 #include "hv/core/core.h"
 
-/* What each binding needs of its two capabilities. */
+/* What each binding needs of its two capabilities, and where in the object its hidden slot is. */
+#define RULE(object, OBJECT, field, target, target_rights)                                         \
+    {                                                                                              \
+        BH_TYPE_##OBJECT, BH_##OBJECT##_BIND, BH_TYPE_##target, target_rights,                     \
+            offsetof(struct object, field)                                                         \
+    }
 static const struct rule {
     uint8_t object_type, object_rights, target_type, target_rights;
+    uint16_t offset;
 } rules[] = {
-    [BH_BIND_CTX_SPACE] = {BH_TYPE_CONTEXT, BH_CONTEXT_BIND, BH_TYPE_SPACE, BH_SPACE_BIND},
-    [BH_BIND_CTX_TABLE] = {BH_TYPE_CONTEXT, BH_CONTEXT_BIND, BH_TYPE_CAPTABLE, BH_CAPTABLE_BIND},
-    [BH_BIND_CTX_EVENT] = {BH_TYPE_CONTEXT, BH_CONTEXT_BIND, BH_TYPE_EVENT, BH_EVENT_RECEIVE},
-    [BH_BIND_CTX_FAULT] = {BH_TYPE_CONTEXT, BH_CONTEXT_BIND, BH_TYPE_EVENT, BH_EVENT_SIGNAL},
-    [BH_BIND_IRQ_EVENT] = {BH_TYPE_IRQ, BH_IRQ_BIND, BH_TYPE_EVENT, BH_EVENT_SIGNAL},
-    [BH_BIND_VCPU_SPACE] = {BH_TYPE_VCPU, BH_VCPU_BIND, BH_TYPE_SPACE, BH_SPACE_BIND},
-    [BH_BIND_VCPU_STATE] = {BH_TYPE_VCPU, BH_VCPU_BIND, BH_TYPE_REGION,
-                            BH_REGION_READ | BH_REGION_WRITE},
+    [BH_BIND_CTX_SPACE] = RULE(context, CONTEXT, space, SPACE, BH_SPACE_BIND),
+    [BH_BIND_CTX_TABLE] = RULE(context, CONTEXT, table, CAPTABLE, BH_CAPTABLE_BIND),
+    [BH_BIND_CTX_EVENT] = RULE(context, CONTEXT, event, EVENT, BH_EVENT_RECEIVE),
+    [BH_BIND_CTX_FAULT] = RULE(context, CONTEXT, fault, EVENT, BH_EVENT_SIGNAL),
+    [BH_BIND_IRQ_EVENT] = RULE(irq, IRQ, event, EVENT, BH_EVENT_SIGNAL),
+    [BH_BIND_VCPU_SPACE] = RULE(vcpu, VCPU, space, SPACE, BH_SPACE_BIND),
+    [BH_BIND_VCPU_STATE] = RULE(vcpu, VCPU, state, REGION, BH_REGION_READ | BH_REGION_WRITE),
 };
-
-static struct slot *hidden_slot(void *object, enum bh_binding what) {
-    struct context *context = object;
-    switch (what) {
-    case BH_BIND_CTX_SPACE:
-        return &context->space;
-    case BH_BIND_CTX_TABLE:
-        return &context->table;
-    case BH_BIND_CTX_EVENT:
-        return &context->event;
-    case BH_BIND_CTX_FAULT:
-        return &context->fault;
-    case BH_BIND_VCPU_SPACE:
-        return &((struct vcpu *)object)->space;
-    case BH_BIND_VCPU_STATE:
-        return &((struct vcpu *)object)->state;
-    default:
-        return &((struct irq *)object)->event;
-    }
-}
 
 /* Beyond its type: Contexts run on Spaces of ring 3, Vcpus on guest ones; hv reaches shared memory
  * only. */
@@ -59,7 +44,7 @@ static bool is_busy(const struct context *context, enum bh_binding what,
 
 enum bh_status bind(struct write_held held, struct slot *object, enum bh_binding what,
                     struct slot *target) {
-    if ((unsigned)what >= sizeof(rules) / sizeof(rules[0]))
+    if ((unsigned)what >= COUNT(rules))
         return BH_BAD_ARG;
     const struct rule *rule = &rules[what];
     if (object->type != rule->object_type || (target && target->type != rule->target_type))
@@ -73,19 +58,11 @@ enum bh_status bind(struct write_held held, struct slot *object, enum bh_binding
     if (object->type == BH_TYPE_CONTEXT && is_busy(object->object, what, target))
         return BH_BUSY;
 
-    struct slot *hidden = hidden_slot(object->object, what);
-    if (hidden->type != BH_TYPE_NONE)
-        unbind(held, hidden);
+    struct slot *hidden = (void *)((uint8_t *)object->object + rule->offset);
+    unbind(held, hidden);
     if (!target)
         return BH_OK;
-    *hidden = (struct slot){.type = target->type,
-                            .rights = target->rights,
-                            .flags = SLOT_HIDDEN,
-                            .object = target->object,
-                            .ref = {.badge = target->type == BH_TYPE_EVENT ? target->ref.badge : 0,
-                                    .owner = object->object,
-                                    .role = (uint8_t)what}};
-    slot_insert_child(target, hidden);
+    slot_refer(hidden, target, object->object, (uint8_t)what);
     if (what == BH_BIND_CTX_EVENT)
         ((struct event *)target->object)->waiter = object->object;
     /* An interrupt that came when there was nobody to tell. */
@@ -98,6 +75,8 @@ enum bh_status bind(struct write_held held, struct slot *object, enum bh_binding
 
 void unbind(struct write_held held, struct slot *hidden) {
     (void)held;
+    if (slot_empty(hidden))
+        return;
     struct context *context = hidden->ref.owner;
     struct vcpu *vcpu = hidden->ref.owner;
     switch (hidden->ref.role) {

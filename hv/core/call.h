@@ -21,11 +21,6 @@ static inline struct result answer(enum bh_status status) {
     return (struct result){.status = status};
 }
 
-/* For calls that need a capability, of whatever type: one that is there. */
-static inline bool slot_empty(const struct slot *slot) {
-    return slot->type == BH_TYPE_NONE;
-}
-
 typedef struct result act(const struct call *call);
 
 act act_retype, act_copy, act_move, act_narrow, act_delete, act_revoke, act_scrub, act_map,

@@ -80,8 +80,7 @@ void context_destroy(struct write_held held, struct context *context) {
     context->blocked |= BLOCK_STOPPED;
     if (context->vcpu)
         vcpu_stop(context->vcpu);
-    for (unsigned i = 0; i < sizeof(references) / sizeof(references[0]); i++)
-        if (references[i]->type != BH_TYPE_NONE)
-            unbind(held, references[i]);
+    for (unsigned i = 0; i < COUNT(references); i++)
+        unbind(held, references[i]);
     arch_context_retire(context);
 }

@@ -10,9 +10,9 @@
  * them. */
 void hypercall(struct context *caller, uint64_t number);
 
-/* object.c: making objects. Memory is zeroed and as large as object_bytes says; the slot is empty
- * and not in the tree; on return it is filled as the original, with all rights, still to be
- * inserted. */
+/* object.c: making objects, and how much memory they and Regions take. Memory is zeroed and as
+ * large as object_bytes says; the slot is empty and not in the tree; on return it is filled as the
+ * original, with all rights, still to be inserted. */
 uint64_t object_bytes(enum bh_type type, uint64_t size); /* 0: no such type or size out of bounds */
 uint64_t object_alignment(enum bh_type type);
 void object_make(struct slot *slot, enum bh_type type, void *memory, uint64_t size, uint32_t kind);
@@ -21,27 +21,23 @@ void untyped_make(struct slot *slot, enum bh_kind kind, struct pa base, uint64_t
 void region_make(struct slot *slot, enum bh_kind kind, struct pa base, uint32_t pages);
 
 /* untyped.c */
-enum bh_status untyped_retype(struct write_held held, struct slot *untyped, enum bh_type type,
-                              uint64_t size, struct slot *destination, uint32_t kind);
 void untyped_give_back(const struct slot *child); /* which is a leaf and about to be removed */
-enum bh_status untyped_scrub(struct write_held held, struct slot *untyped, uint64_t *clean);
 
 /* remove.c: taking capabilities away, in bounded steps. `work` counts down; a call that comes to 0
  * returns AGAIN. */
 #ifndef REMOVE_WORK /* tests make it small, so that long work is interrupted everywhere */
 #define REMOVE_WORK 512u
 #endif
-enum bh_status slot_delete(struct write_held held, struct slot *slot);
-enum bh_status slot_revoke(struct write_held held, struct slot *slot);
 bool reap(struct write_held held, uint32_t *work); /* true: no CapTable is dying any more */
 
 /* region.c */
 enum bh_status region_map(struct write_held held, struct slot *region, struct space *space,
                           uint64_t va, uint32_t rights);
-bool region_unmap(struct write_held held, struct slot *region,
-                  uint32_t *work); /* true: all unmapped */
+/* True: all unmapped. */
+bool region_unmap(struct write_held held, struct slot *region, uint32_t *work);
 bool space_clear(struct write_held held, struct space *space, uint32_t *work);
-void region_moved(struct slot *region);     /* the slot has a new address */
+void region_moved(struct slot *region);  /* the slot has a new address */
+void region_forget(struct slot *region); /* it is mapped nowhere: a copy, or after the last page */
 void *space_pool_take(struct space *space); /* a zeroed page, or NULL */
 
 /* event.c */
@@ -53,12 +49,12 @@ bool event_pending(const struct event *event, uint64_t mask);
 /* bind.c: references from object to object. */
 enum bh_status bind(struct write_held held, struct slot *object, enum bh_binding what,
                     struct slot *target);
-void unbind(struct write_held held, struct slot *hidden);
+void unbind(struct write_held held, struct slot *hidden); /* nothing if it is empty */
 
-/* vcpu.c: runs of guests. Ending one sets what VCPU_RUN returns. */
-enum bh_status vcpu_run(struct context *caller, struct vcpu *vcpu, uint64_t groups,
-                        uint64_t deadline, uint64_t mask);
-enum bh_status vcpu_sync(struct vcpu *vcpu, uint64_t groups);
+/* vcpu.c: runs of guests: the hot calls VCPU_RUN and VCPU_SYNC. Ending a run sets what VCPU_RUN
+ * returns. */
+void vcpu_run(struct context *caller, struct slot *named);
+void vcpu_sync(struct context *caller, struct slot *named);
 void vcpu_exit(struct vcpu *vcpu, enum bh_exit exit); /* it runs */
 void vcpu_stop(struct vcpu *vcpu);                    /* a reference goes; it may run */
 void vcpu_destroy(struct write_held held, struct vcpu *vcpu);

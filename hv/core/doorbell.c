@@ -44,16 +44,9 @@ struct result act_doorbell(const struct call *call) {
     doorbell = find_free(space);
     if (!doorbell)
         return answer(BH_NO_MEMORY);
-    *doorbell = (struct slot){.type = BH_TYPE_EVENT,
-                              .rights = event->rights,
-                              .flags = SLOT_HIDDEN,
-                              .object = event->object,
-                              .ref = {.badge = event->ref.badge,
-                                      .owner = space,
-                                      .role = ROLE_DOORBELL,
-                                      .width = (uint8_t)width,
-                                      .port = (uint16_t)port}};
-    slot_insert_child(event, doorbell);
+    slot_refer(doorbell, event, space, ROLE_DOORBELL);
+    doorbell->ref.width = (uint8_t)width;
+    doorbell->ref.port = (uint16_t)port;
     return answer(BH_OK);
 }
 
@@ -68,6 +61,5 @@ bool doorbell_ring(const struct space *space, uint64_t port, uint32_t width) {
 
 void doorbells_remove(struct write_held held, struct space *space) {
     for (uint32_t i = 0; i < space->doorbells_used; i++)
-        if (space->doorbell[i].type != BH_TYPE_NONE)
-            unbind(held, &space->doorbell[i]);
+        unbind(held, &space->doorbell[i]);
 }

@@ -5,7 +5,7 @@
 
 /* The slot `index` of a table, or NULL. The mask keeps a mispredicted bounds check from reading
  * beyond the table. Slot 0 is not a slot. */
-static struct slot *table_slot(struct captable *table, uint64_t index) {
+static inline struct slot *table_slot(struct captable *table, uint64_t index) {
     if (index == 0 || index >= table->count)
         return NULL;
     uint64_t in_bounds = arch_bounds_mask(index, table->count);
@@ -13,8 +13,8 @@ static struct slot *table_slot(struct captable *table, uint64_t index) {
 }
 
 /* A capability of the caller's own table: type and rights in one check. */
-static enum bh_status own_cap(struct context *caller, uint64_t index, enum bh_type type,
-                              uint32_t rights, struct slot **cap) {
+static inline enum bh_status own_cap(struct context *caller, uint64_t index, enum bh_type type,
+                                     uint32_t rights, struct slot **cap) {
     *cap = table_slot(caller->table.object, index);
     if (!*cap || (*cap)->type != type)
         return BH_BAD_CAP;
@@ -24,88 +24,54 @@ static enum bh_status own_cap(struct context *caller, uint64_t index, enum bh_ty
 /* --- Hot calls: the lock is held for reading -----------------------------------------------------
  */
 
-static void do_null(struct context *caller) {
+static void do_null(struct context *caller, struct slot *none) {
+    (void)none;
     arch_set_result(caller, BH_OK, BH_ABI_VERSION, 0);
 }
 
-static void do_signal(struct context *caller) {
-    struct slot *event;
-    enum bh_status status =
-        own_cap(caller, arch_argument(caller, 0), BH_TYPE_EVENT, BH_EVENT_SIGNAL, &event);
-    arch_set_result(caller, status, 0, 0);
-    if (status == BH_OK)
-        event_signal(event->object, event->ref.badge);
+static void do_signal(struct context *caller, struct slot *event) {
+    arch_set_result(caller, BH_OK, 0, 0);
+    event_signal(event->object, event->ref.badge);
 }
 
-static void do_wait(struct context *caller) {
+static void do_wait(struct context *caller, struct slot *none) {
+    (void)none;
     context_wait(caller, arch_argument(caller, 0), arch_argument(caller, 1));
 }
 
-static void do_yield(struct context *caller) {
+static void do_yield(struct context *caller, struct slot *none) {
+    (void)none;
     arch_set_result(caller, BH_OK, 0, 0);
     sched_yield(caller);
 }
 
-static void do_irq_ack(struct context *caller) {
-    struct slot *cap;
-    enum bh_status status =
-        own_cap(caller, arch_argument(caller, 0), BH_TYPE_IRQ, BH_IRQ_ACK, &cap);
-    if (status == BH_OK && !((struct irq *)cap->object)->attached)
-        status = BH_NOT_READY;
-    arch_set_result(caller, status, 0, 0);
-    if (status == BH_OK)
-        irq_acknowledge(cap->object);
+static void do_irq_ack(struct context *caller, struct slot *cap) {
+    struct irq *irq = cap->object;
+    arch_set_result(caller, irq->attached ? BH_OK : BH_NOT_READY, 0, 0);
+    if (irq->attached)
+        irq_acknowledge(irq);
 }
 
-/* Ports capability, port and width: arguments 0 to 2 of both port calls. */
-static enum bh_status decode_port(struct context *caller, uint32_t rights) {
-    struct slot *cap;
+/* Port and width: arguments 1 and 2 of both port calls. */
+static bool port_valid(const struct slot *ports, uint64_t port, uint64_t width) {
+    return (width == 1 || width == 2 || width == 4) &&
+           within(ports->ports.count, port - ports->ports.first, width); /* huge if it lies below */
+}
+
+static void do_port_in(struct context *caller, struct slot *ports) {
     uint64_t port = arch_argument(caller, 1), width = arch_argument(caller, 2);
-    enum bh_status status = own_cap(caller, arch_argument(caller, 0), BH_TYPE_PORTS, rights, &cap);
-    if (status != BH_OK)
-        return status;
-    if ((width != 1 && width != 2 && width != 4) || port < cap->ports.first ||
-        port >= cap->ports.first + (uint64_t)cap->ports.count ||
-        width > cap->ports.first + (uint64_t)cap->ports.count - port)
-        return BH_BAD_ARG;
-    return BH_OK;
+    if (port_valid(ports, port, width))
+        arch_set_result(caller, BH_OK, arch_port_in((uint16_t)port, (unsigned)width), 0);
+    else
+        arch_set_result(caller, BH_BAD_ARG, 0, 0);
 }
 
-static void do_port_in(struct context *caller) {
-    enum bh_status status = decode_port(caller, BH_PORTS_IN);
-    uint64_t value = 0;
-    if (status == BH_OK)
-        value =
-            arch_port_in((uint16_t)arch_argument(caller, 1), (unsigned)arch_argument(caller, 2));
-    arch_set_result(caller, status, value, 0);
-}
-
-static void do_port_out(struct context *caller) {
-    enum bh_status status = decode_port(caller, BH_PORTS_OUT);
-    if (status == BH_OK)
-        arch_port_out((uint16_t)arch_argument(caller, 1), (unsigned)arch_argument(caller, 2),
-                      (uint32_t)arch_argument(caller, 3));
-    arch_set_result(caller, status, 0, 0);
-}
-
-static void do_vcpu_run(struct context *caller) {
-    struct slot *vcpu;
-    enum bh_status status =
-        own_cap(caller, arch_argument(caller, 0), BH_TYPE_VCPU, BH_VCPU_RUN, &vcpu);
-    if (status == BH_OK)
-        status = vcpu_run(caller, vcpu->object, arch_argument(caller, 1), arch_argument(caller, 2),
-                          arch_argument(caller, 3));
-    if (status != BH_OK)
-        arch_set_result(caller, status, 0, 0);
-}
-
-static void do_vcpu_sync(struct context *caller) {
-    struct slot *vcpu;
-    enum bh_status status =
-        own_cap(caller, arch_argument(caller, 0), BH_TYPE_VCPU, BH_VCPU_RUN, &vcpu);
-    if (status == BH_OK)
-        status = vcpu_sync(vcpu->object, arch_argument(caller, 1));
-    arch_set_result(caller, status, 0, 0);
+static void do_port_out(struct context *caller, struct slot *ports) {
+    uint64_t port = arch_argument(caller, 1), width = arch_argument(caller, 2);
+    bool valid = port_valid(ports, port, width);
+    if (valid)
+        arch_port_out((uint16_t)port, (unsigned)width, (uint32_t)arch_argument(caller, 3));
+    arch_set_result(caller, valid ? BH_OK : BH_BAD_ARG, 0, 0);
 }
 
 /* --- Structural calls: the lock is held for writing ---------------------------------------------
@@ -164,7 +130,7 @@ static const struct {
         {act_doorbell,
          {[0] = CAP(SPACE, BH_SPACE_MAP), [3] = {OPTIONAL, BH_TYPE_EVENT, BH_EVENT_SIGNAL}}},
 };
-_Static_assert(sizeof(structural_calls) / sizeof(structural_calls[0]) == BH_HC_COUNT, "complete");
+_Static_assert(COUNT(structural_calls) == BH_HC_COUNT, "complete");
 
 /* The slot that a bh_ref names, empty or not. */
 static enum bh_status ref_slot(struct context *caller, uint64_t ref, enum naming naming,
@@ -198,9 +164,9 @@ static enum bh_status decode(struct context *caller, const struct operand *opera
 
 static struct result act_on(struct write_held held, struct context *caller, uint64_t number) {
     struct call call = {.held = held};
-    for (unsigned i = 0; i < sizeof(call.value) / sizeof(call.value[0]); i++)
+    for (unsigned i = 0; i < COUNT(call.value); i++)
         call.value[i] = arch_argument(caller, i);
-    for (unsigned i = 0; i < sizeof(call.slot) / sizeof(call.slot[0]); i++) {
+    for (unsigned i = 0; i < COUNT(call.slot); i++) {
         enum bh_status status =
             decode(caller, &structural_calls[number].operand[i], call.value[i], &call.slot[i]);
         if (status != BH_OK)
@@ -212,14 +178,20 @@ static struct result act_on(struct write_held held, struct context *caller, uint
 /* --- The dispatcher ------------------------------------------------------------------------------
  */
 
-typedef void hot_call(struct context *caller);
-
-static hot_call *const hot_calls[BH_HC_COUNT] = {
-    [BH_HC_NULL] = do_null,           [BH_HC_SIGNAL] = do_signal,
-    [BH_HC_WAIT] = do_wait,           [BH_HC_YIELD] = do_yield,
-    [BH_HC_IRQ_ACK] = do_irq_ack,     [BH_HC_PORT_IN] = do_port_in,
-    [BH_HC_PORT_OUT] = do_port_out,   [BH_HC_VCPU_RUN] = do_vcpu_run,
-    [BH_HC_VCPU_SYNC] = do_vcpu_sync,
+/* Every hot call: its function, and what its first argument must name with which rights. */
+static const struct hot_call {
+    void (*act)(struct context *caller, struct slot *named);
+    uint8_t type, rights;
+} hot_calls[BH_HC_COUNT] = {
+    [BH_HC_NULL] = {do_null, BH_TYPE_NONE, 0},
+    [BH_HC_SIGNAL] = {do_signal, BH_TYPE_EVENT, BH_EVENT_SIGNAL},
+    [BH_HC_WAIT] = {do_wait, BH_TYPE_NONE, 0},
+    [BH_HC_YIELD] = {do_yield, BH_TYPE_NONE, 0},
+    [BH_HC_IRQ_ACK] = {do_irq_ack, BH_TYPE_IRQ, BH_IRQ_ACK},
+    [BH_HC_PORT_IN] = {do_port_in, BH_TYPE_PORTS, BH_PORTS_IN},
+    [BH_HC_PORT_OUT] = {do_port_out, BH_TYPE_PORTS, BH_PORTS_OUT},
+    [BH_HC_VCPU_RUN] = {vcpu_run, BH_TYPE_VCPU, BH_VCPU_RUN},
+    [BH_HC_VCPU_SYNC] = {vcpu_sync, BH_TYPE_VCPU, BH_VCPU_RUN},
 };
 
 /* Not inlined, so that a hot call does not save the registers that only this needs. */
@@ -239,11 +211,19 @@ void hypercall(struct context *caller, uint64_t number) {
         return;
     }
     number &= arch_bounds_mask(number, BH_HC_COUNT);
-    if (!hot_calls[number]) {
+    const struct hot_call *call = &hot_calls[number];
+    if (!call->act) {
         structural_call(cpu, caller, number);
         return;
     }
     struct read_held held = lock_read(cpu);
-    hot_calls[number](caller);
+    struct slot *named = NULL;
+    enum bh_status status = BH_OK;
+    if (call->type != BH_TYPE_NONE)
+        status = own_cap(caller, arch_argument(caller, 0), call->type, call->rights, &named);
+    if (status == BH_OK)
+        call->act(caller, named);
+    else
+        arch_set_result(caller, status, 0, 0);
     unlock_read(held);
 }

@@ -6,33 +6,41 @@ uint32_t cpu_count;
 
 enum { OBJECT_ALIGNMENT = 64 };
 
+static uint64_t aligned(uint64_t bytes) {
+    return align_up(bytes, OBJECT_ALIGNMENT);
+}
+
 uint64_t object_bytes(enum bh_type type, uint64_t size) {
     switch (type) {
+    case BH_TYPE_UNTYPED:
+        return size <= UNTYPED_PAGES_MAX ? size * PAGE_BYTES : 0;
+    case BH_TYPE_REGION:
+        return size <= REGION_PAGES_MAX ? size * PAGE_BYTES : 0;
     case BH_TYPE_SPACE:
         if (size < 1 || size > BH_SPACE_POOL_MAX)
             return 0;
-        return size * PAGE_BYTES + align_up(sizeof(struct space), OBJECT_ALIGNMENT);
+        return size * PAGE_BYTES + aligned(sizeof(struct space));
     case BH_TYPE_CAPTABLE:
         if (size < 2 || size > BH_CAPTABLE_SLOTS_MAX)
             return 0;
         return sizeof(struct captable) + size * sizeof(struct slot);
+    case BH_TYPE_EVENT:
+        return size == 64 || size == 4096 ? aligned(sizeof(struct event) + size / 8) : 0;
     case BH_TYPE_CONTEXT:
         return size ? 0 : arch_context_bytes();
-    case BH_TYPE_EVENT:
-        if (size != 64 && size != 4096)
-            return 0;
-        return align_up(sizeof(struct event) + size / 8, OBJECT_ALIGNMENT);
     case BH_TYPE_VCPU:
         return size ? 0 : arch_vcpu_bytes();
     case BH_TYPE_IRQ:
-        return size ? 0 : align_up(sizeof(struct irq), OBJECT_ALIGNMENT);
+        return size ? 0 : aligned(sizeof(struct irq));
     default:
         return 0;
     }
 }
 
 uint64_t object_alignment(enum bh_type type) {
-    return type == BH_TYPE_SPACE || type == BH_TYPE_VCPU ? PAGE_BYTES : OBJECT_ALIGNMENT;
+    const uint32_t paged =
+        1u << BH_TYPE_UNTYPED | 1u << BH_TYPE_REGION | 1u << BH_TYPE_SPACE | 1u << BH_TYPE_VCPU;
+    return paged >> type & 1 ? PAGE_BYTES : OBJECT_ALIGNMENT;
 }
 
 /* The pool comes first, because its pages must be aligned; the object follows it. */

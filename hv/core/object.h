@@ -32,9 +32,8 @@ struct space {
     uint32_t pool_used;      /* W: pages [0, pool_used) of the pool have been taken */
     uint8_t kind;            /* enum bh_space_kind, constant */
     uint32_t doorbells_used; /* W: doorbell[0, doorbells_used) may hold one, none beyond */
-    struct slot
-        *doorbell; /* W: guest Spaces: BH_DOORBELLS_MAX hidden slots, in a page of the pool */
-    struct arch_space arch; /* the root table, the processor's tag */
+    struct slot *doorbell;   /* W: guest Spaces: BH_DOORBELLS_MAX hidden slots, in a pool page */
+    struct arch_space arch;  /* the root table, the processor's tag */
 };
 
 /* Pending bits. 64 bits: word[0] alone. 4,096: `summary` has a bit for each non-zero word. Words
@@ -110,10 +109,10 @@ struct cpu {
     bool reschedule;         /* look for another Context before leaving hv */
     bool enter_guest;        /* current has begun VCPU_RUN; entry.S tests both at once */
     uint32_t ready_bitmap;   /* priorities that have ready Contexts */
-    struct context *ready_head[BH_PRIORITIES], *ready_tail[BH_PRIORITIES];
-    struct timer *timers; /* root of the heap */
-    uint64_t timer_set;   /* TSC: what the processor's timer was last set to */
-    uint64_t run_start;   /* TSC when current (or idling) began to be charged */
+    struct context *ready[BH_PRIORITIES]; /* the first of each, or NULL */
+    struct timer *timers;                 /* root of the heap */
+    uint64_t timer_set; /* TSC: what the processor's timer is set to; 0: it has gone off */
+    uint64_t run_start; /* TSC when current (or idling) began to be charged */
     uint64_t counter[CPU_COUNTERS];
     _Alignas(64) uint32_t reading; /* this CPU holds the lock for reading: lock.h */
 };

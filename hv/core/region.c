@@ -2,47 +2,41 @@
  * through the slots mapped in it. Map and unmap keep their progress in the slot. */
 #include "hv/core/core.h"
 
-static void space_link(struct space *space, struct slot *region) {
-    region->region.space = space;
-    region->region.space_prev = NULL;
-    region->region.space_next = space->mapped;
-    if (space->mapped)
-        space->mapped->region.space_prev = region;
-    space->mapped = region;
-}
-
-static void space_unlink(struct slot *region) {
-    struct slot *prev = region->region.space_prev, *next = region->region.space_next;
-    if (prev)
-        prev->region.space_next = next;
-    else
-        region->region.space->mapped = next;
+/* Puts a Region whose successor is set into its Space's list, where `link` is the pointer to it. */
+static void space_enter(struct slot *region, struct slot **link) {
+    struct slot *next = region->region.space_next;
+    *link = region;
+    region->region.space_link = link;
     if (next)
-        next->region.space_prev = prev;
-    region->region.space = NULL;
-    region->region.space_prev = region->region.space_next = NULL;
-    region->region.va_page = 0;
-    region->region.mapped = 0;
+        next->region.space_link = &region->region.space_next;
 }
 
-/* After a slot with a mapped Region has moved: its neighbours in the Space's list follow. */
+void region_forget(struct slot *region) {
+    region->region.space = NULL;
+    region->region.space_link = NULL;
+    region->region.space_next = NULL;
+    region->region.va_page = region->region.mapped = 0;
+}
+
+static void space_leave(struct slot *region) {
+    struct slot *next = region->region.space_next;
+    *region->region.space_link = next;
+    if (next)
+        next->region.space_link = region->region.space_link;
+    region_forget(region);
+}
+
+/* The slot has a new address: its neighbours in the Space's list follow. */
 void region_moved(struct slot *region) {
-    if (!region->region.space)
-        return;
-    if (region->region.space_prev)
-        region->region.space_prev->region.space_next = region;
-    else
-        region->region.space->mapped = region;
-    if (region->region.space_next)
-        region->region.space_next->region.space_prev = region;
+    if (region->region.space)
+        space_enter(region, region->region.space_link);
 }
 
 /* What is writable and executable at once, a guest's own kernel sorts out. */
 static bool rights_valid(const struct space *space, uint32_t rights) {
-    const uint32_t all = BH_REGION_READ | BH_REGION_WRITE | BH_REGION_EXEC;
-    return rights == BH_REGION_READ || rights == (BH_REGION_READ | BH_REGION_WRITE) ||
-           rights == (BH_REGION_READ | BH_REGION_EXEC) ||
-           (space->kind == BH_SPACE_GUEST && rights == all);
+    const uint32_t both = BH_REGION_WRITE | BH_REGION_EXEC;
+    return (rights & ~both) == BH_REGION_READ &&
+           (space->kind == BH_SPACE_GUEST || (rights & both) != both);
 }
 
 static bool range_valid(const struct space *space, uint64_t va, uint64_t pages) {
@@ -69,7 +63,9 @@ enum bh_status region_map(struct write_held held, struct slot *region, struct sp
         arch_space_map(space, va + mapped * PAGE_BYTES, pa_add(region->base, mapped * PAGE_BYTES),
                        region->pages - mapped, rights, (enum bh_kind)region->region.kind, &done);
     if (done && !region->region.space) {
-        space_link(space, region);
+        region->region.space = space;
+        region->region.space_next = space->mapped;
+        space_enter(region, &space->mapped);
         region->region.va_page = (va >> PAGE_SHIFT) & ((1ull << 35) - 1);
     }
     region->region.mapped = (mapped + done) & REGION_PAGES_MAX;
@@ -93,7 +89,7 @@ bool region_unmap(struct write_held held, struct slot *region, uint32_t *work) {
     arch_space_flush(space);
     if (region->region.mapped)
         return false;
-    space_unlink(region);
+    space_leave(region);
     return true;
 }
 

@@ -4,7 +4,7 @@
  * nothing refers to the object. A CapTable that dies leaves the tree at once and waits on one list;
  * its slots are emptied from there, one after the other, whatever they hold: no recursion, and
  * tables that hold each other's originals are no special case. */
-#include "hv/core/core.h"
+#include "hv/core/call.h"
 
 /* CapTables whose original is gone and whose slots are not all empty yet. */
 static struct captable *dying;
@@ -23,8 +23,7 @@ static void captable_die(struct captable *table) {
 static void irq_destroy(struct write_held held, struct irq *irq) {
     if (irq->attached)
         arch_irq_detach(irq);
-    if (irq->event.type != BH_TYPE_NONE)
-        unbind(held, &irq->event);
+    unbind(held, &irq->event);
 }
 
 /* Ends the object of an original without descendants. False: not done yet. */
@@ -93,7 +92,7 @@ bool reap(struct write_held held, uint32_t *work) {
             if (*work == 0)
                 return false;
             --*work;
-            if (slot->type != BH_TYPE_NONE &&
+            if (!slot_empty(slot) &&
                 (!remove_descendants(held, slot, work) || !remove_leaf(held, slot, work)))
                 return false;
             table->reaped++;
@@ -103,28 +102,28 @@ bool reap(struct write_held held, uint32_t *work) {
     return true;
 }
 
-enum bh_status slot_delete(struct write_held held, struct slot *slot) {
+struct result act_delete(const struct call *call) {
+    struct slot *slot = call->slot[0];
     uint32_t work = REMOVE_WORK;
-    if (!reap(held, &work))
-        return BH_AGAIN;
-    if (slot->type == BH_TYPE_NONE)
-        return BH_OK;
+    if (!reap(call->held, &work))
+        return answer(BH_AGAIN);
+    if (slot_empty(slot))
+        return answer(BH_OK);
     if (slot_has_children(slot))
-        return BH_HAS_CHILDREN;
-    if (!remove_leaf(held, slot, &work))
-        return BH_AGAIN;
-    return reap(held, &work) ? BH_OK : BH_AGAIN;
+        return answer(BH_HAS_CHILDREN);
+    bool done = remove_leaf(call->held, slot, &work) && reap(call->held, &work);
+    return answer(done ? BH_OK : BH_AGAIN);
 }
 
-enum bh_status slot_revoke(struct write_held held, struct slot *slot) {
+struct result act_revoke(const struct call *call) {
+    struct slot *slot = call->slot[0];
     uint32_t work = REMOVE_WORK;
-    for (;;) {
-        if (!reap(held, &work))
-            return BH_AGAIN;
+    while (reap(call->held, &work)) {
         /* The slot may have lain in a table that died. */
-        if (slot->type == BH_TYPE_NONE || !slot_has_children(slot))
-            return BH_OK;
-        if (!remove_descendants(held, slot, &work))
-            return BH_AGAIN;
+        if (slot_empty(slot) || !slot_has_children(slot))
+            return answer(BH_OK);
+        if (!remove_descendants(call->held, slot, &work))
+            break;
     }
+    return answer(BH_AGAIN);
 }

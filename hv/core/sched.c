@@ -8,21 +8,18 @@ static uint32_t priority_bit(const struct context *context) {
     return 1u << context->priority;
 }
 
+/* Each queue is a ring: its last is the one before its first. */
 void sched_enqueue(struct context *context, bool head) {
     struct cpu *cpu = context->cpu;
-    struct context **first = &cpu->ready_head[context->priority];
-    struct context **last = &cpu->ready_tail[context->priority];
+    struct context **first = &cpu->ready[context->priority];
+    struct context *next = *first ? *first : context;
+    struct context *prev = *first ? next->ready_prev : context;
     context->queued = true;
-    context->ready_prev = head ? NULL : *last;
-    context->ready_next = head ? *first : NULL;
-    if (context->ready_prev)
-        context->ready_prev->ready_next = context;
-    else
+    context->ready_next = next;
+    context->ready_prev = prev;
+    prev->ready_next = next->ready_prev = context;
+    if (head || !*first)
         *first = context;
-    if (context->ready_next)
-        context->ready_next->ready_prev = context;
-    else
-        *last = context;
     cpu->ready_bitmap |= priority_bit(context);
 }
 
@@ -30,16 +27,13 @@ void sched_dequeue(struct context *context) {
     if (!context->queued)
         return;
     struct cpu *cpu = context->cpu;
+    struct context **first = &cpu->ready[context->priority];
     context->queued = false;
-    if (context->ready_prev)
-        context->ready_prev->ready_next = context->ready_next;
-    else
-        cpu->ready_head[context->priority] = context->ready_next;
-    if (context->ready_next)
-        context->ready_next->ready_prev = context->ready_prev;
-    else
-        cpu->ready_tail[context->priority] = context->ready_prev;
-    if (!cpu->ready_head[context->priority])
+    context->ready_prev->ready_next = context->ready_next;
+    context->ready_next->ready_prev = context->ready_prev;
+    if (*first == context)
+        *first = context->ready_next == context ? NULL : context->ready_next;
+    if (!*first)
         cpu->ready_bitmap &= ~priority_bit(context);
 }
 
@@ -107,7 +101,7 @@ static void put_back(struct context *context, uint64_t now) {
  * Contexts took of it, most likely at its holder's own request, is not given to the holder again.
  * Else who keeps a server busy would have his own share and the server's. */
 static struct context *take_first(struct cpu *cpu, uint64_t now) {
-    struct context *first = cpu->ready_head[31 - __builtin_clz(cpu->ready_bitmap)];
+    struct context *first = cpu->ready[31 - __builtin_clz(cpu->ready_bitmap)];
     sched_dequeue(first);
     if (!first->preempted_at || !first->quantum)
         return first;
@@ -117,7 +111,7 @@ static struct context *take_first(struct cpu *cpu, uint64_t now) {
         return first;
     first->quantum_left = first->quantum;
     sched_enqueue(first, false);
-    first = cpu->ready_head[first->priority];
+    first = cpu->ready[first->priority];
     sched_dequeue(first);
     first->preempted_at = 0; /* one turn a visit: bounded */
     return first;
@@ -139,6 +133,8 @@ static void set_timer(struct cpu *cpu, uint64_t now) {
         deadline = min_u64(deadline, now + context->budget_left);
     if (context && context->vcpu)
         deadline = min_u64(deadline, context->run_deadline);
+    if (deadline == cpu->timer_set)
+        return;
     cpu->timer_set = deadline;
     arch_timer_set(deadline);
 }
@@ -177,6 +173,7 @@ void timer_interrupt(void) {
             context_unblock(context, BLOCK_BUDGET);
         }
     }
+    cpu->timer_set = 0;
     cpu->reschedule = true; /* the quantum may be over; the timer is set anew there */
     unlock_read(held);
 }

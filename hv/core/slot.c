@@ -28,6 +28,14 @@ void slot_insert_child(struct slot *parent, struct slot *child) {
     link_after(parent, child);
 }
 
+void slot_refer(struct slot *hidden, struct slot *target, void *owner, uint8_t role) {
+    *hidden = *target;
+    hidden->flags = SLOT_HIDDEN;
+    hidden->ref.owner = owner;
+    hidden->ref.role = role;
+    slot_insert_child(target, hidden);
+}
+
 bool slot_has_children(const struct slot *slot) {
     return slot->next && slot->next->depth > slot->depth;
 }

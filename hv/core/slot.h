@@ -19,18 +19,6 @@ enum slot_flags {
     SLOT_HIDDEN = 2,   /* a reference inside an object, in no CapTable */
 };
 
-/* What a hidden slot is to the object it lies in. */
-enum slot_role {
-    ROLE_CTX_SPACE,
-    ROLE_CTX_TABLE,
-    ROLE_CTX_EVENT,
-    ROLE_CTX_FAULT,
-    ROLE_IRQ_EVENT,
-    ROLE_VCPU_SPACE,
-    ROLE_VCPU_STATE,
-    ROLE_DOORBELL, /* in a guest Space; the others are enum bh_binding */
-};
-
 /* One capability. Zero-filled memory is an empty slot. */
 struct slot {
     uint8_t type; /* enum bh_type; NONE: empty, and then nothing else means anything */
@@ -51,16 +39,17 @@ struct slot {
             uint8_t kind;   /* enum bh_kind */
         } untyped;
         struct {
-            struct space *space;                  /* where it is (being) mapped, or NULL */
-            struct slot *space_prev, *space_next; /* all slots mapped in that Space */
-            uint64_t kind : 2;                    /* enum bh_kind */
-            uint64_t va_page : 35;                /* first address >> 12, while space is set */
-            uint64_t mapped : 27;                 /* pages mapped, from the start */
+            struct space *space;      /* where it is (being) mapped, or NULL */
+            struct slot **space_link; /* in the list of all slots mapped in that Space: the */
+            struct slot *space_next;  /* pointer to this one, and the next */
+            uint64_t kind : 2;        /* enum bh_kind */
+            uint64_t va_page : 35;    /* first address >> 12, while space is set */
+            uint64_t mapped : 27;     /* pages mapped, from the start */
         } region;
         struct {
             uint64_t badge; /* Event: the bit it sets. Cpu: highest priority */
             void *owner;    /* hidden slots: the object it lies in */
-            uint8_t role;   /* hidden slots: enum slot_role */
+            uint8_t role;   /* hidden slots: enum bh_binding, or ROLE_DOORBELL */
             uint8_t width;  /* doorbells: of the port, in bytes */
             uint16_t port;
         } ref;
@@ -70,6 +59,11 @@ struct slot {
     };
 };
 _Static_assert(sizeof(struct slot) == 64, "published in the boot information");
+#define ROLE_DOORBELL UINT8_MAX
+
+static inline bool slot_empty(const struct slot *slot) {
+    return slot->type == BH_TYPE_NONE;
+}
 
 #define REGION_PAGES_MAX ((1u << 27) - 1)
 #define UNTYPED_PAGES_MAX (1ull << 40) /* their bytes fit 52 address bits */
@@ -80,6 +74,9 @@ void slot_insert_root(struct slot *slot);
 /* Puts `child` right after `parent`, one deeper. The caller has checked slot_may_have_child. */
 void slot_insert_child(struct slot *parent, struct slot *child);
 bool slot_may_have_child(const struct slot *parent);
+
+/* Fills a hidden slot of the object `owner`: a child of `target`, naming the same. */
+void slot_refer(struct slot *hidden, struct slot *target, void *owner, uint8_t role);
 
 bool slot_has_children(const struct slot *slot);
 

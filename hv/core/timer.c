@@ -6,19 +6,17 @@ static uint32_t rank(const struct timer *t) {
     return t ? t->rank : 0;
 }
 
-/* Restores "left rank >= right rank" from t upwards, until nothing changes. */
-static void fix_ranks(struct timer *t) {
-    for (; t; t = t->parent) {
-        if (rank(t->left) < rank(t->right)) {
-            struct timer *left = t->left;
-            t->left = t->right;
-            t->right = left;
-        }
-        uint32_t now = rank(t->right) + 1;
-        if (now == t->rank)
-            return;
-        t->rank = now;
+/* Makes "left rank >= right rank" hold in one node whose children are right. True if its own rank
+ * has changed. */
+static bool settle(struct timer *t) {
+    if (rank(t->left) < rank(t->right)) {
+        struct timer *left = t->left;
+        t->left = t->right;
+        t->right = left;
     }
+    uint32_t old = t->rank;
+    t->rank = rank(t->right) + 1;
+    return t->rank != old;
 }
 
 /* Merges two heaps along their right spines; returns the root, whose parent is NULL. */
@@ -45,14 +43,8 @@ static struct timer *merge(struct timer *a, struct timer *b) {
         return rest;
     parent->right = rest;
     /* Every rank along the merged spine may have changed. */
-    for (struct timer *t = parent; t; t = t->parent) {
-        if (rank(t->left) < rank(t->right)) {
-            struct timer *left = t->left;
-            t->left = t->right;
-            t->right = left;
-        }
-        t->rank = rank(t->right) + 1;
-    }
+    for (struct timer *t = parent; t; t = t->parent)
+        settle(t);
     return root;
 }
 
@@ -78,5 +70,6 @@ void timer_cancel(struct cpu *cpu, struct timer *timer) {
         parent->left = below;
     else
         parent->right = below;
-    fix_ranks(parent);
+    while (parent && settle(parent))
+        parent = parent->parent;
 }

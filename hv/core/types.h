@@ -2,6 +2,7 @@
  * pointer or with an address of a Space does not compile. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,13 @@ static inline struct pa pa_add(struct pa base, uint64_t bytes) {
 
 static inline uint64_t align_up(uint64_t value, uint64_t power_of_two) {
     return (value + power_of_two - 1) & ~(power_of_two - 1);
+}
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* [first, first + count) lies within [0, whole). */
+static inline bool within(uint64_t whole, uint64_t first, uint64_t count) {
+    return first < whole && count <= whole - first;
 }
 
 static inline uint64_t min_u64(uint64_t a, uint64_t b) {

@@ -1,5 +1,5 @@
 /* Untyped memory: making objects of it, and cleaning it. */
-#include "hv/core/core.h"
+#include "hv/core/call.h"
 
 /* What one call zeroes at most: bounds the time with interrupts off. */
 enum { CLEAN_STEP_BYTES = ARCH_SCRUB_PAGES * PAGE_BYTES };
@@ -13,15 +13,26 @@ static void restart_if_free(struct slot *untyped) {
     }
 }
 
-/* Zeroes object memory up to `end` as far as it is not known to be clean, one step; the gap that an
+/* Frames and shared memory: what a new owner could read. */
+static bool is_readable(const struct slot *untyped) {
+    return untyped->untyped.kind == BH_KIND_FRAME || untyped->untyped.kind == BH_KIND_SHARED;
+}
+
+/* Zeroes memory up to `end` as far as it is not known to be clean, one step; the gap that an
  * object's alignment leaves is zeroed with it, for all below `clean` counts as zero. True when all
  * of it is clean. */
-static bool clean_objects(struct slot *untyped, uint64_t end) {
+static bool clean_up_to(struct write_held held, struct slot *untyped, uint64_t end) {
     uint64_t from = untyped->untyped.clean;
     if (from >= end)
         return true;
     uint64_t bytes = min_u64(end - from, CLEAN_STEP_BYTES);
-    __builtin_memset(arch_object_pointer(pa_add(untyped->base, from)), 0, bytes);
+    struct pa address = pa_add(untyped->base, from);
+    if (is_readable(untyped)) {
+        arch_scrub(address, (uint32_t)(bytes / PAGE_BYTES));
+        held.cpu->counter[BH_COUNTER_SCRUBBED_PAGES] += bytes / PAGE_BYTES;
+    } else {
+        __builtin_memset(arch_object_pointer(address), 0, bytes);
+    }
     untyped->untyped.clean = from + bytes;
     return from + bytes == end;
 }
@@ -48,15 +59,6 @@ static bool is_for_guests(enum bh_type type, uint32_t kind) {
     return type == BH_TYPE_VCPU || (type == BH_TYPE_SPACE && kind == BH_SPACE_GUEST);
 }
 
-/* What a new object takes; 0: no such object, or size out of bounds. */
-static uint64_t bytes_of(enum bh_type type, uint64_t size) {
-    if (type == BH_TYPE_REGION)
-        return size <= REGION_PAGES_MAX ? size * PAGE_BYTES : 0;
-    if (type == BH_TYPE_UNTYPED)
-        return size <= UNTYPED_PAGES_MAX ? size * PAGE_BYTES : 0;
-    return object_bytes(type, size);
-}
-
 /* The newest child stands right behind its parent and ends at the watermark: what it had goes back
  * at once, with what is known of it, so that two clean halves make a clean whole. */
 void untyped_give_back(const struct slot *child) {
@@ -73,34 +75,38 @@ void untyped_give_back(const struct slot *child) {
         parent->untyped.clean = start + clean;
 }
 
-enum bh_status untyped_retype(struct write_held held, struct slot *untyped, enum bh_type type,
-                              uint64_t size, struct slot *destination, uint32_t kind) {
-    if (dying_first(held))
-        return BH_AGAIN;
+struct result act_retype(const struct call *call) {
+    struct slot *untyped = call->slot[0], *destination = call->slot[3];
+    uint64_t size = call->value[2];
+    if (call->value[1] > BH_TYPE_DEVICE || call->value[4] > BH_SPACE_DEVICE)
+        return answer(BH_BAD_ARG);
+    enum bh_type type = (enum bh_type)call->value[1];
+    uint32_t kind = (uint32_t)call->value[4];
+    if (dying_first(call->held))
+        return answer(BH_AGAIN);
     restart_if_free(untyped);
 
     enum bh_kind memory = untyped->untyped.kind;
     bool paged = type == BH_TYPE_UNTYPED || type == BH_TYPE_REGION;
-    uint64_t bytes = bytes_of(type, size);
+    uint64_t bytes = object_bytes(type, size);
     if (!bytes || !kind_suits(memory, type) ||
         (kind != BH_SPACE_RING3 && (type != BH_TYPE_SPACE || kind != BH_SPACE_GUEST)))
-        return BH_BAD_ARG;
+        return answer(BH_BAD_ARG);
     if (is_for_guests(type, kind) && !arch_guest_mode())
-        return BH_NOT_READY;
-    if (destination->type != BH_TYPE_NONE)
-        return BH_BUSY;
+        return answer(BH_NOT_READY);
+    if (!slot_empty(destination))
+        return answer(BH_BUSY);
     if (!slot_may_have_child(untyped))
-        return BH_TOO_DEEP;
+        return answer(BH_TOO_DEEP);
     uint64_t total = untyped->untyped.pages * PAGE_BYTES;
-    uint64_t start = align_up(untyped->untyped.used, paged ? PAGE_BYTES : object_alignment(type));
+    uint64_t start = align_up(untyped->untyped.used, object_alignment(type));
     if (start > total || bytes > total - start)
-        return BH_NO_MEMORY;
+        return answer(BH_NO_MEMORY);
     uint64_t end = start + bytes;
-    bool needs_clean = memory == BH_KIND_FRAME || memory == BH_KIND_SHARED;
-    if (type == BH_TYPE_REGION && needs_clean && untyped->untyped.clean < end)
-        return BH_DIRTY;
-    if (!paged && !clean_objects(untyped, end))
-        return BH_AGAIN;
+    if (type == BH_TYPE_REGION && is_readable(untyped) && untyped->untyped.clean < end)
+        return answer(BH_DIRTY);
+    if (!paged && !clean_up_to(call->held, untyped, end))
+        return answer(BH_AGAIN);
 
     struct pa base = pa_add(untyped->base, start);
     uint64_t clean = untyped->untyped.clean;
@@ -115,23 +121,16 @@ enum bh_status untyped_retype(struct write_held held, struct slot *untyped, enum
     untyped->untyped.used = end;
     if (clean < end)
         untyped->untyped.clean = end;
-    return BH_OK;
+    return answer(BH_OK);
 }
 
-enum bh_status untyped_scrub(struct write_held held, struct slot *untyped, uint64_t *clean) {
-    if (dying_first(held))
-        return BH_AGAIN;
-    if (untyped->untyped.kind != BH_KIND_FRAME && untyped->untyped.kind != BH_KIND_SHARED)
-        return BH_BAD_ARG;
+struct result act_scrub(const struct call *call) {
+    struct slot *untyped = call->slot[0];
+    if (dying_first(call->held))
+        return answer(BH_AGAIN);
+    if (!is_readable(untyped))
+        return answer(BH_BAD_ARG);
     restart_if_free(untyped);
-    *clean = untyped->untyped.clean;
-    uint64_t total = untyped->untyped.pages * PAGE_BYTES;
-    uint64_t bytes = min_u64(total - *clean, CLEAN_STEP_BYTES);
-    if (bytes) {
-        arch_scrub(pa_add(untyped->base, *clean), (uint32_t)(bytes / PAGE_BYTES));
-        held.cpu->counter[BH_COUNTER_SCRUBBED_PAGES] += bytes / PAGE_BYTES;
-    }
-    *clean += bytes;
-    untyped->untyped.clean = *clean;
-    return *clean == total ? BH_OK : BH_AGAIN;
+    bool done = clean_up_to(call->held, untyped, untyped->untyped.pages * PAGE_BYTES);
+    return (struct result){done ? BH_OK : BH_AGAIN, untyped->untyped.clean, 0};
 }

@@ -10,38 +10,45 @@ static void end_run(struct vcpu *vcpu, enum bh_status status, enum bh_exit exit)
     arch_set_result(runner, status, exit, 0);
 }
 
-enum bh_status vcpu_run(struct context *caller, struct vcpu *vcpu, uint64_t groups,
-                        uint64_t deadline, uint64_t mask) {
+/* What both calls need: groups that exist, a Vcpu that does not run, with its state page. */
+static enum bh_status check(const struct vcpu *vcpu, uint64_t groups) {
     if (groups & ~(uint64_t)BH_VCPU_ALL)
         return BH_BAD_ARG;
     if (vcpu->runner)
         return BH_BUSY;
-    if (vcpu->space.type == BH_TYPE_NONE || !vcpu->page)
-        return BH_NOT_READY;
+    return vcpu->page ? BH_OK : BH_NOT_READY;
+}
+
+void vcpu_run(struct context *caller, struct slot *named) {
+    struct vcpu *vcpu = named->object;
+    uint64_t groups = arch_argument(caller, 1), mask = arch_argument(caller, 3);
+    enum bh_status status = check(vcpu, groups);
+    if (status == BH_OK && slot_empty(&vcpu->space))
+        status = BH_NOT_READY;
+    if (status != BH_OK) {
+        arch_set_result(caller, status, 0, 0);
+        return;
+    }
     vcpu->runner = caller;
     caller->vcpu = vcpu;
     caller->wait_mask = mask;
-    caller->run_deadline = deadline;
+    caller->run_deadline = arch_argument(caller, 2);
     if (!arch_vcpu_load(vcpu, (uint32_t)groups)) {
         vcpu_exit(vcpu, BH_EXIT_INVALID_STATE);
-    } else if (caller->event.type != BH_TYPE_NONE && event_pending(caller->event.object, mask)) {
+    } else if (!slot_empty(&caller->event) && event_pending(caller->event.object, mask)) {
         vcpu_exit(vcpu, BH_EXIT_NONE);
     } else {
-        sched_timer_by(caller->cpu, deadline);
+        sched_timer_by(caller->cpu, caller->run_deadline);
         caller->cpu->enter_guest = true;
     }
-    return BH_OK;
 }
 
-enum bh_status vcpu_sync(struct vcpu *vcpu, uint64_t groups) {
-    if (groups & ~(uint64_t)BH_VCPU_ALL)
-        return BH_BAD_ARG;
-    if (vcpu->runner)
-        return BH_BUSY;
-    if (!vcpu->page)
-        return BH_NOT_READY;
-    arch_vcpu_store(vcpu, (uint32_t)groups);
-    return BH_OK;
+void vcpu_sync(struct context *caller, struct slot *named) {
+    uint64_t groups = arch_argument(caller, 1);
+    enum bh_status status = check(named->object, groups);
+    if (status == BH_OK)
+        arch_vcpu_store(named->object, (uint32_t)groups);
+    arch_set_result(caller, status, 0, 0);
 }
 
 void vcpu_exit(struct vcpu *vcpu, enum bh_exit exit) {
@@ -58,9 +65,7 @@ void vcpu_stop(struct vcpu *vcpu) {
 
 void vcpu_destroy(struct write_held held, struct vcpu *vcpu) {
     vcpu_stop(vcpu);
-    if (vcpu->space.type != BH_TYPE_NONE)
-        unbind(held, &vcpu->space);
-    if (vcpu->state.type != BH_TYPE_NONE)
-        unbind(held, &vcpu->state);
+    unbind(held, &vcpu->space);
+    unbind(held, &vcpu->state);
     arch_vcpu_retire(vcpu);
 }

@@ -1,6 +1,6 @@
 /* One processor's tables and registers, from a known state: nothing of what the firmware left in
  * control registers stays. */
-#include "hv/x86/guest.h"
+#include "hv/x86/x86.h"
 
 struct cpu boot_cpu;
 struct features features;
@@ -24,17 +24,11 @@ enum { GDT_KERNEL_CODE = 1, GDT_KERNEL_DATA, GDT_USER_DATA, GDT_USER_CODE, GDT_T
 #define DESCRIPTOR_CODE_RING_3 0x0020fb0000000000ull
 #define DESCRIPTOR_TSS 0x0000890000000000ull
 
-/* Gates: SDM 3A, 6.14.1. */
-struct gate {
-    uint16_t offset_low, selector;
-    uint8_t ist, type;
-    uint16_t offset_middle;
-    uint32_t offset_high, reserved;
-};
-#define GATE_INTERRUPT 0x8e        /* present, ring 0 only: INT n from ring 3 is a #GP */
-#define GATE_INTERRUPT_RING_3 0xee /* INT3 is a breakpoint in ring 3 too */
+/* Gates: SDM 3A, 6.14.1: the handler's address in three parts, selector, IST, type. */
+#define GATE_INTERRUPT 0x8e00ull        /* present, ring 0 only: INT n from ring 3 is a #GP */
+#define GATE_INTERRUPT_RING_3 0xee00ull /* INT3 is a breakpoint in ring 3 too */
 
-static struct gate idt[256];
+static uint64_t idt[256][2];
 
 struct table_register { /* operand of LGDT and LIDT */
     uint16_t limit;
@@ -45,14 +39,11 @@ static uint64_t stack_top(unsigned stack) {
     return (uint64_t)(&stacks[stack] + 1);
 }
 
-static void set_gate(unsigned vector, uint8_t ist, uint8_t type) {
+static void set_gate(unsigned vector, uint64_t ist, uint64_t type) {
     uint64_t stub = (uint64_t)vector_stubs[vector];
-    idt[vector] = (struct gate){.offset_low = (uint16_t)stub,
-                                .selector = SELECTOR_KERNEL_CODE,
-                                .ist = ist,
-                                .type = type,
-                                .offset_middle = (uint16_t)(stub >> 16),
-                                .offset_high = (uint32_t)(stub >> 32)};
+    idt[vector][0] = (stub & 0xffff) | SELECTOR_KERNEL_CODE << 16 | (ist | type) << 32 |
+                     (stub >> 16 & 0xffff) << 48;
+    idt[vector][1] = stub >> 32;
 }
 
 static void load_gdt(struct arch_cpu *arch) {
@@ -82,22 +73,25 @@ static void load_gdt(struct arch_cpu *arch) {
 }
 
 void cpu_traps_init(struct cpu *cpu) {
-    static const uint8_t own_stack[] = {STACK_NMI, STACK_DF, STACK_MC, STACK_DB}; /* by IST - 1 */
+    static const struct {
+        uint8_t vector, stack;
+    } own[] = {{VECTOR_NMI, STACK_NMI},
+               {VECTOR_DF, STACK_DF},
+               {VECTOR_MC, STACK_MC},
+               {VECTOR_DB, STACK_DB}};
     struct arch_cpu *arch = &cpu->arch;
     arch->self = cpu;
     arch->stack_top = stack_top(STACK_MAIN);
     arch->tss.io_map_base = sizeof(arch->tss); /* no bitmap: ring 3 has no ports */
-    for (unsigned i = 0; i < sizeof(own_stack); i++)
-        arch->tss.ist[i] = stack_top(own_stack[i]);
     load_gdt(arch);
     wrmsr(IA32_GS_BASE, (uint64_t)cpu);
 
     for (unsigned vector = 0; vector < 256; vector++)
         set_gate(vector, 0, vector == VECTOR_BP ? GATE_INTERRUPT_RING_3 : GATE_INTERRUPT);
-    set_gate(VECTOR_NMI, 1, GATE_INTERRUPT);
-    set_gate(VECTOR_DF, 2, GATE_INTERRUPT);
-    set_gate(VECTOR_MC, 3, GATE_INTERRUPT);
-    set_gate(VECTOR_DB, 4, GATE_INTERRUPT);
+    for (unsigned i = 0; i < COUNT(own); i++) {
+        arch->tss.ist[i] = stack_top(own[i].stack);
+        set_gate(own[i].vector, i + 1, GATE_INTERRUPT);
+    }
     struct table_register idtr = {sizeof(idt) - 1, (uint64_t)idt};
     __asm__ volatile("lidt %0" ::"m"(idtr));
 }

@@ -45,9 +45,9 @@ struct arch_vcpu {
     uint64_t flush;      /* the Space's when it was last entered */
     uint64_t asid_round; /* the processor's when it got its ASID; 0: it has none */
     uint64_t xcr0, tsc_ratio, dr[4];
-    uint32_t tsc_aux;
-    bool wants_debug; /* it uses the debug registers: they are loaded at the next entry */
-    bool wants_nmi;   /* BH_VCPU_WANT_NMI */
+    uint64_t tsc_aux, xss; /* 32 bits; always 0 */
+    bool wants_debug;      /* it uses the debug registers: they are loaded at the next entry */
+    bool wants_nmi;        /* BH_VCPU_WANT_NMI */
     enum nmi_state nmi;
     uint64_t return_rip; /* NMI_RETURNING: of the IRET */
 };
@@ -57,7 +57,7 @@ struct guest_cpu {
     struct vcpu *last;                /* entered last, or NULL */
     uint64_t asid_round, asids_taken; /* ASIDs of a round are handed out once */
     uint64_t tsc_ratio;               /* in the processor */
-    uint32_t tsc_aux;                 /* in the processor; ring 3 can read it */
+    uint64_t tsc_aux;                 /* in the processor; ring 3 can read it */
 };
 
 /* Task state segment: SDM 3A, 7.7. */

@@ -37,7 +37,7 @@
 #define CPU_FRAME_END 132 /* TSS.RSP0: the end of the current Context's register frame */
 #define CPU_CURRENT 392
 #define CPU_RESCHEDULE 400 /* and enter_guest behind it */
-#define CPU_RING_SWITCHES 952
+#define CPU_RING_SWITCHES 696
 
 /* Offsets in struct arch_context. */
 #define FRAME_KEPT_BY_C 48 /* the registers that a C function preserves end here */

@@ -58,8 +58,6 @@ void log_vprint(const char *format, va_list arguments) {
         if (*format == 's') {
             for (const char *text = va_arg(arguments, const char *); *text; text++)
                 put(*text);
-        } else if (*format == 'c') {
-            put((char)va_arg(arguments, int));
         } else {
             uint64_t value = is_long ? va_arg(arguments, uint64_t) : va_arg(arguments, uint32_t);
             put_number(value, *format == 'x' ? 16 : 10, width, fill);

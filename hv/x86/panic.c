@@ -4,10 +4,6 @@
 
 enum { BACKTRACE_MAX = 16 };
 
-static bool in_image(uint64_t address, uint64_t bytes) {
-    return address >= (uint64_t)image_start && address + bytes <= (uint64_t)image_end;
-}
-
 /* Frames as -fno-omit-frame-pointer lays them: saved RBP, return address. Only the stacks and the
  * image's text are believed. */
 static void backtrace(uint64_t rbp) {
@@ -16,7 +12,7 @@ static void backtrace(uint64_t rbp) {
         if (rbp < (uint64_t)stacks || rbp + 16 > (uint64_t)(stacks + STACKS))
             break;
         const uint64_t *frame = (const uint64_t *)rbp;
-        if (!in_image(frame[1], 1) || frame[0] <= rbp)
+        if (frame[1] < (uint64_t)image_start || frame[1] >= (uint64_t)image_end || frame[0] <= rbp)
             break;
         log_print(" %lx", frame[1]);
         rbp = frame[0];
@@ -24,11 +20,16 @@ static void backtrace(uint64_t rbp) {
     log_print("\n");
 }
 
-static _Noreturn void stop(uint64_t rbp) {
-    backtrace(rbp);
-    log_print("hv: build ");
+void log_build_id(void) {
+    log_print("build ");
     for (unsigned i = 0; i < BUILD_ID_BYTES; i++)
         log_print("%02x", build_id[i]);
+}
+
+static _Noreturn void stop(uint64_t rbp) {
+    backtrace(rbp);
+    log_print("hv: ");
+    log_build_id();
     log_print("; halted\n");
     for (;;)
         __asm__ volatile("cli; hlt");
@@ -59,13 +60,12 @@ void panic_exception(const struct arch_context *frame) {
     uint64_t vector = frame->vector;
     bool hardware = vector == VECTOR_NMI || vector == VECTOR_MC;
     log_print("\nhv: panic: %s (vector %lu, error %lx) in ring %lu at %lx: %s\n",
-              vector < sizeof(exceptions) / sizeof(exceptions[0]) ? exceptions[vector]
-                                                                  : "exception",
-              vector, frame->error, frame->cs & 3, frame->rip,
+              vector < COUNT(exceptions) ? exceptions[vector] : "exception", vector, frame->error,
+              frame->cs & 3, frame->rip,
               hardware ? "the hardware reports a failure"
                        : "a bug in hv, please report it with these lines");
     log_print("hv: cr2 %016lx rsp %016lx rflags %08lx", read_cr2(), frame->rsp, frame->rflags);
-    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+    for (unsigned i = 0; i < COUNT(names); i++)
         log_print("%s%s %016lx", i % 4 ? " " : "\nhv: ", names[i], ((const uint64_t *)frame)[i]);
     log_print("\n");
     stop(frame->rbp);

@@ -12,7 +12,7 @@ static const struct {
 };
 
 static bool is_kept(uint16_t port, unsigned width_bytes) {
-    for (unsigned i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+    for (unsigned i = 0; i < COUNT(kept); i++)
         if (port <= kept[i].last && port + width_bytes > kept[i].first)
             return true;
     return false;

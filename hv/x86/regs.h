@@ -27,7 +27,6 @@
 #define RFLAGS_IOPL (3 << 12)
 #define RFLAGS_NT (1 << 14)
 #define RFLAGS_RF (1 << 16)
-#define RFLAGS_VM (1 << 17)
 #define RFLAGS_AC (1 << 18)
 #define RFLAGS_ID (1 << 21)
 #define RFLAGS_ARITHMETIC 0x8d5 /* CF, PF, AF, ZF, SF, OF */

@@ -45,7 +45,7 @@ bool arch_guest_mode(void) {
 }
 
 uint64_t arch_vcpu_bytes(void) {
-    return sizeof(struct vmcb) + align_up(sizeof(struct vcpu), 64);
+    return align_up(sizeof(struct svm_vcpu), 64);
 }
 
 void arch_vcpu_init(struct vcpu *vcpu) {

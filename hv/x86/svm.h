@@ -1,7 +1,7 @@
 /* What the files of SVM share. */
 #pragma once
 
-#include "hv/x86/guest.h"
+#include "hv/x86/x86.h"
 #include "hv/x86/svm_regs.h"
 
 struct svm_features {
@@ -10,8 +10,14 @@ struct svm_features {
 };
 extern struct svm_features svm;
 
+/* A Vcpu with the processor's page before it. */
+struct svm_vcpu {
+    struct vmcb vmcb;
+    struct vcpu vcpu;
+};
+
 static inline struct vmcb *vmcb_of(const struct vcpu *vcpu) {
-    return (struct vmcb *)((uint64_t)vcpu - PAGE_BYTES);
+    return (struct vmcb *)((uint64_t)vcpu - offsetof(struct svm_vcpu, vcpu));
 }
 
 #define TSC_RATIO_1 (1ull << 32)

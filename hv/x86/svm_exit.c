@@ -12,9 +12,14 @@ static void leave(struct vcpu *vcpu, enum bh_exit exit, uint64_t qualification, 
 static void leave_at(struct vcpu *vcpu, enum bh_exit exit) {
     leave(vcpu, exit, 0, svm.nrip_save ? vmcb_of(vcpu)->nrip : 0);
 }
+static const uint8_t instruction_exits[] = {
+    [VMEXIT_CPUID] = BH_EXIT_CPUID,       [VMEXIT_HLT] = BH_EXIT_HLT,
+    [VMEXIT_VMMCALL] = BH_EXIT_HYPERCALL, [VMEXIT_INVD] = BH_EXIT_WBINVD,
+    [VMEXIT_WBINVD] = BH_EXIT_WBINVD,     [VMEXIT_XSETBV] = BH_EXIT_XSETBV,
+};
 
-/* The interrupt that caused the exit is still pending: it comes between these instructions, and its
- * handler does not return here. */
+/* The interrupt that caused the exit, if it was one, is still pending: it comes between these
+ * instructions, and its handler does not return here. */
 static void take_interrupt(void) {
     __asm__ volatile("sti; nop; cli" ::: "memory");
 }
@@ -130,62 +135,48 @@ void svm_exit(struct vcpu *vcpu) {
     uint32_t code = (uint32_t)vmcb->exitcode;
     if (vcpu->arch.nmi == NMI_RETURNING && iret_done(vcpu, vmcb))
         return;
-    switch (code) {
-    case VMEXIT_INTR:
-        take_interrupt();
+    if (code < COUNT(instruction_exits) && instruction_exits[code]) {
+        leave_at(vcpu, instruction_exits[code]);
         return;
-    case VMEXIT_NMI: /* these came when svm_enter set GIF */
+    }
+    switch (code) {
+    case VMEXIT_NMI: /* these three came when svm_enter set GIF */
     case VMEXIT_SMI:
     case VMEXIT_INIT:
-        return;
+    case VMEXIT_INTR:
+        take_interrupt();
+        break;
     case VMEXIT_VINTR:
         leave(vcpu, BH_EXIT_INTERRUPT_WINDOW, 0, 0);
-        return;
+        break;
     case VMEXIT_IRET:
         iret_exit(vcpu, vmcb);
-        return;
-    case VMEXIT_CPUID:
-        leave_at(vcpu, BH_EXIT_CPUID);
-        return;
-    case VMEXIT_HLT:
-        leave_at(vcpu, BH_EXIT_HLT);
-        return;
+        break;
     case VMEXIT_IOIO:
         port_exit(vcpu, vmcb);
-        return;
+        break;
     case VMEXIT_MSR:
         leave_at(vcpu, vmcb->exitinfo1 & 1 ? BH_EXIT_MSR_WRITE : BH_EXIT_MSR_READ);
-        return;
-    case VMEXIT_VMMCALL:
-        leave_at(vcpu, BH_EXIT_HYPERCALL);
-        return;
-    case VMEXIT_INVD:
-    case VMEXIT_WBINVD:
-        leave_at(vcpu, BH_EXIT_WBINVD);
-        return;
-    case VMEXIT_XSETBV:
-        leave_at(vcpu, BH_EXIT_XSETBV);
-        return;
+        break;
     case VMEXIT_NPF:
         memory_exit(vcpu, vmcb);
-        return;
+        break;
     case VMEXIT_SHUTDOWN:
         shutdown_exit(vcpu);
-        return;
+        break;
     case VMEXIT_EXCP + VECTOR_DB:
     case VMEXIT_EXCP + VECTOR_AC:
     case VMEXIT_EXCP + VECTOR_MC:
         exception_exit(vcpu, vmcb);
-        return;
+        break;
     case VMEXIT_INVALID:
         svm_refuse(vcpu, 0);
         vcpu_exit(vcpu, BH_EXIT_INVALID_STATE);
-        return;
-    default:
         break;
+    default:
+        if (code >= VMEXIT_DR_READ && code <= VMEXIT_DR_LAST)
+            vcpu->arch.wants_debug = true; /* executed again, with the registers loaded */
+        else
+            leave(vcpu, BH_EXIT_INSTRUCTION, code, 0);
     }
-    if (code >= VMEXIT_DR_READ && code <= VMEXIT_DR_LAST)
-        vcpu->arch.wants_debug = true; /* executed again, with the registers loaded */
-    else
-        leave(vcpu, BH_EXIT_INSTRUCTION, code, 0);
 }

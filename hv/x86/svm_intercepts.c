@@ -19,30 +19,32 @@ static const uint32_t own_msrs[] = {
 void svm_intercepts_init(void) {
     __builtin_memset(iopm, 0xff, sizeof(iopm));
     __builtin_memset(msrpm, 0xff, sizeof(msrpm));
-    for (unsigned i = 0; i < sizeof(own_msrs) / sizeof(own_msrs[0]); i++) {
+    for (unsigned i = 0; i < COUNT(own_msrs); i++) {
         uint32_t msr = own_msrs[i], at = (msr & MSR_RANGE_MASK) / MSRS_PER_BYTE;
         msrpm[(msr >> 31 ? MSR_RANGE_C0000000 : 0) + at] &=
             (uint8_t) ~(3u << msr % MSRS_PER_BYTE * 2);
     }
 }
 
-/* Not intercepted, and why: control registers, page tables, descriptor tables and INVLPG are the
+/* All is intercepted but this: control registers, page tables, descriptor tables and INVLPG are the
  * guest's own under nested paging; CR8 is V_TPR; RDTSC has its offset; RDTSCP reads TSC_AUX, which
- * is switched; PAUSE, PUSHF, POPF, INT n, task switches touch nothing else; FERR_FREEZE ends with
- * the next host interrupt. */
+ * is switched; PAUSE, PUSHF, POPF, INT n, IRET, ICEBP, task switches touch nothing else;
+ * FERR_FREEZE ends with the next host interrupt. Of vector 5 all that is defined but INVPCID. */
+#define NOT_INTERCEPTED_1                                                                          \
+    (INTERCEPT_CR0_SEL_WRITE | INTERCEPT_TABLES | INTERCEPT_RDTSC | INTERCEPT_PUSHF |              \
+     INTERCEPT_POPF | INTERCEPT_IRET | INTERCEPT_INTN | INTERCEPT_PAUSE | INTERCEPT_INVLPG |       \
+     INTERCEPT_TASK_SWITCH | INTERCEPT_FERR_FREEZE)
+#define NOT_INTERCEPTED_2 (INTERCEPT_RDTSCP | INTERCEPT_ICEBP | INTERCEPT_AFTER_WRITE)
+#define INTERCEPTED_3 (INTERCEPT_INVLPGB | INTERCEPT_MCOMMIT | INTERCEPT_TLBSYNC)
+
 void svm_intercepts_set(struct vmcb *vmcb) {
     vmcb->intercept_dr_read = vmcb->intercept_dr_write = 0xffff; /* until it uses them */
     /* A guest can make the processor deliver #DB or #AC for ever, with no instruction in between
      * for an interrupt (CVE-2015-8104, CVE-2015-5307). #MC is the host's. */
     vmcb->intercept_exceptions = 1u << VECTOR_DB | 1u << VECTOR_AC | 1u << VECTOR_MC;
-    vmcb->intercept_1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_SMI | INTERCEPT_INIT |
-                        INTERCEPT_VINTR | INTERCEPT_RDPMC | INTERCEPT_CPUID | INTERCEPT_RSM |
-                        INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPGA | INTERCEPT_IOIO_PROT |
-                        INTERCEPT_MSR_PROT | INTERCEPT_SHUTDOWN;
-    vmcb->intercept_2 = INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE |
-                        INTERCEPT_STGI | INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_WBINVD |
-                        INTERCEPT_MONITOR | INTERCEPT_MWAIT | INTERCEPT_XSETBV | INTERCEPT_RDPRU;
-    vmcb->intercept_3 = INTERCEPT_INVLPGB | INTERCEPT_MCOMMIT | INTERCEPT_TLBSYNC;
+    vmcb->intercept_1 = ~NOT_INTERCEPTED_1;
+    vmcb->intercept_2 = ~NOT_INTERCEPTED_2;
+    vmcb->intercept_3 = INTERCEPTED_3;
     vmcb->iopm_base = image_address(iopm).raw;
     vmcb->msrpm_base = image_address(msrpm).raw;
 }

@@ -74,35 +74,23 @@ _Static_assert(__builtin_offsetof(struct vmcb, rax) == 0x5f8, "APM 2, table B-2"
 _Static_assert(__builtin_offsetof(struct vmcb, g_pat) == 0x668, "APM 2, table B-2");
 
 /* Intercept vector 3 (intercept_1). */
-#define INTERCEPT_INTR (1u << 0)
-#define INTERCEPT_NMI (1u << 1)
-#define INTERCEPT_SMI (1u << 2)
-#define INTERCEPT_INIT (1u << 3)
 #define INTERCEPT_VINTR (1u << 4)
-#define INTERCEPT_RDPMC (1u << 15)
-#define INTERCEPT_CPUID (1u << 18)
-#define INTERCEPT_RSM (1u << 19)
+#define INTERCEPT_CR0_SEL_WRITE (1u << 5)
+#define INTERCEPT_TABLES (0xffu << 6) /* reads and writes of IDTR, GDTR, LDTR, TR */
+#define INTERCEPT_RDTSC (1u << 14)
+#define INTERCEPT_PUSHF (1u << 16)
+#define INTERCEPT_POPF (1u << 17)
 #define INTERCEPT_IRET (1u << 20)
-#define INTERCEPT_INVD (1u << 22)
-#define INTERCEPT_HLT (1u << 24)
-#define INTERCEPT_INVLPGA (1u << 26)
-#define INTERCEPT_IOIO_PROT (1u << 27)
-#define INTERCEPT_MSR_PROT (1u << 28)
-#define INTERCEPT_SHUTDOWN (1u << 31)
+#define INTERCEPT_INTN (1u << 21)
+#define INTERCEPT_PAUSE (1u << 23)
+#define INTERCEPT_INVLPG (1u << 25)
+#define INTERCEPT_TASK_SWITCH (1u << 29)
+#define INTERCEPT_FERR_FREEZE (1u << 30)
 /* Vector 4 (intercept_2). */
-#define INTERCEPT_VMRUN (1u << 0)
-#define INTERCEPT_VMMCALL (1u << 1)
-#define INTERCEPT_VMLOAD (1u << 2)
-#define INTERCEPT_VMSAVE (1u << 3)
-#define INTERCEPT_STGI (1u << 4)
-#define INTERCEPT_CLGI (1u << 5)
-#define INTERCEPT_SKINIT (1u << 6)
-#define INTERCEPT_WBINVD (1u << 9)
-#define INTERCEPT_MONITOR (1u << 10)
-#define INTERCEPT_MWAIT (3u << 11) /* always, and armed */
-#define INTERCEPT_XSETBV (1u << 13)
-#define INTERCEPT_RDPRU (1u << 14)
-/* Vector 5 (intercept_3). */
+#define INTERCEPT_RDTSCP (1u << 7)
+#define INTERCEPT_ICEBP (1u << 8)
+#define INTERCEPT_AFTER_WRITE (0x1ffffu << 15) /* of EFER, CR0 to CR15 */
+/* Vector 5 (intercept_3): the rest is reserved. */
 #define INTERCEPT_INVLPGB (3u << 0) /* legal, illegal */
 #define INTERCEPT_MCOMMIT (1u << 3)
 #define INTERCEPT_TLBSYNC (1u << 4)

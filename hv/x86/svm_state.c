@@ -12,156 +12,121 @@ typedef volatile struct bh_vcpu_state target;
 #define PAT_TYPES (1u << 0 | 1u << 1 | 1u << 4 | 1u << 5 | 1u << 6 | 1u << 7)
 #define TSC_RATIO_BITS 40 /* 8.32 */
 
-static const uint16_t segment_offset[] = {
-    [BH_CS] = offsetof(struct vmcb, cs), [BH_SS] = offsetof(struct vmcb, ss),
-    [BH_DS] = offsetof(struct vmcb, ds), [BH_ES] = offsetof(struct vmcb, es),
-    [BH_FS] = offsetof(struct vmcb, fs), [BH_GS] = offsetof(struct vmcb, gs),
-    [BH_TR] = offsetof(struct vmcb, tr), [BH_LDTR] = offsetof(struct vmcb, ldtr)};
-enum { SEGMENTS = sizeof(segment_offset) / sizeof(segment_offset[0]) };
+/* Attributes: SVM leaves out the four bits of the limit, and has no `unusable`. */
+enum { LOW_BITS = 0xff, HIGH_BITS = 0xf00, HIGH_SHIFT = 4 };
+enum { PRESENT = 1 << 7, DPL_SHIFT = 5, DPL = 3 };
 
-static struct vmcb_segment *segment_of(struct vmcb *vmcb, unsigned index) {
-    return (void *)((uint8_t *)vmcb + segment_offset[index]);
+/* What is the same in the page and here, groups in rising order: 64-bit words, and segment
+ * registers. Addresses are made canonical, because VMLOAD takes them as they are. */
+struct field {
+    uint16_t group, page, own;
+    bool address;
+};
+#define ENTRY(group, in_page, in_own, address)                                                     \
+    {                                                                                              \
+        BH_VCPU_##group, offsetof(struct bh_vcpu_state, in_page),                                  \
+            offsetof(struct svm_vcpu, in_own), address                                             \
+    }
+#define FIELD(group, in_page, in_own) ENTRY(group, in_page, in_own, false)
+#define ADDRESS(group, in_page, in_own) ENTRY(group, in_page, in_own, true)
+static const struct field words[] = {
+    FIELD(CONTROL, cr0, vmcb.cr0),
+    FIELD(CONTROL, cr2, vmcb.cr2),
+    FIELD(CONTROL, cr3, vmcb.cr3),
+    FIELD(CONTROL, cr4, vmcb.cr4),
+    FIELD(CONTROL, xcr0, vcpu.arch.xcr0),
+    FIELD(DEBUG, dr[0], vcpu.arch.dr[0]),
+    FIELD(DEBUG, dr[1], vcpu.arch.dr[1]),
+    FIELD(DEBUG, dr[2], vcpu.arch.dr[2]),
+    FIELD(DEBUG, dr[3], vcpu.arch.dr[3]),
+    FIELD(DEBUG, dr6, vmcb.dr6),
+    FIELD(DEBUG, dr7, vmcb.dr7),
+    FIELD(SYSCALL, star, vmcb.star),
+    ADDRESS(SYSCALL, lstar, vmcb.lstar),
+    ADDRESS(SYSCALL, cstar, vmcb.cstar),
+    FIELD(SYSCALL, sfmask, vmcb.sfmask),
+    ADDRESS(SYSCALL, kernel_gs_base, vmcb.kernel_gs_base),
+    FIELD(SYSCALL, sysenter_cs, vmcb.sysenter_cs),
+    ADDRESS(SYSCALL, sysenter_esp, vmcb.sysenter_esp),
+    ADDRESS(SYSCALL, sysenter_eip, vmcb.sysenter_eip),
+    FIELD(OTHER, pat, vmcb.g_pat),
+    FIELD(OTHER, tsc_aux, vcpu.arch.tsc_aux),
+    FIELD(OTHER, xss, vcpu.arch.xss),
+    FIELD(TSC, tsc_offset, vmcb.tsc_offset),
+    FIELD(TSC, tsc_ratio, vcpu.arch.tsc_ratio),
+};
+static const struct field segments[] = {
+    FIELD(SEGMENTS, segment[BH_CS], vmcb.cs), FIELD(SEGMENTS, segment[BH_SS], vmcb.ss),
+    FIELD(SEGMENTS, segment[BH_DS], vmcb.ds), FIELD(SEGMENTS, segment[BH_ES], vmcb.es),
+    FIELD(SEGMENTS, segment[BH_FS], vmcb.fs), FIELD(SEGMENTS, segment[BH_GS], vmcb.gs),
+    FIELD(SEGMENTS, segment[BH_TR], vmcb.tr), FIELD(SEGMENTS, segment[BH_LDTR], vmcb.ldtr),
+    FIELD(TABLES, gdtr, vmcb.gdtr),           FIELD(TABLES, idtr, vmcb.idtr),
+};
+
+static volatile void *page_at(const struct vcpu *vcpu, const struct field *field) {
+    return (volatile uint8_t *)vcpu->page + field->page;
 }
 
-/* Attributes: SVM leaves out the four bits of the limit, and has no `unusable`. */
-enum {
-    LOW_BITS = 0xff,
-    HIGH_BITS = 0xf00,
-    HIGH_SHIFT = 4,
-    PRESENT = 1 << 7,
-    DPL_SHIFT = 5,
-    DPL = 3
-};
+static void *own_at(const struct vcpu *vcpu, const struct field *field) {
+    return (uint8_t *)vmcb_of(vcpu) + field->own;
+}
 
 static uint64_t canonical(uint64_t address) {
     unsigned unused = 64u - features.virtual_bits;
     return (uint64_t)((int64_t)(address << unused) >> unused);
 }
 
-static void load_segments(struct vmcb *vmcb, source *page) {
-    for (unsigned i = 0; i < SEGMENTS; i++) {
-        uint32_t attributes = page->segment[i].attributes;
-        uint32_t own = (attributes & LOW_BITS) | (attributes >> HIGH_SHIFT & HIGH_BITS);
-        if (attributes & BH_SEGMENT_UNUSABLE)
-            own &= ~(uint32_t)PRESENT;
-        *segment_of(vmcb, i) = (struct vmcb_segment){.selector = page->segment[i].selector,
-                                                     .attributes = (uint16_t)own,
-                                                     .limit = page->segment[i].limit,
-                                                     .base = canonical(page->segment[i].base)};
-    }
-    vmcb->cpl = vmcb->ss.attributes >> DPL_SHIFT & DPL;
+static void load_word(const struct vcpu *vcpu, const struct field *field) {
+    uint64_t value = *(const volatile uint64_t *)page_at(vcpu, field);
+    *(uint64_t *)own_at(vcpu, field) = field->address ? canonical(value) : value;
 }
 
-static void store_segments(struct vmcb *vmcb, target *page) {
-    vmcb->ss.attributes =
-        (uint16_t)((vmcb->ss.attributes & ~(DPL << DPL_SHIFT)) | (vmcb->cpl & DPL) << DPL_SHIFT);
-    for (unsigned i = 0; i < SEGMENTS; i++) {
-        const struct vmcb_segment *segment = segment_of(vmcb, i);
-        uint32_t own = segment->attributes;
-        page->segment[i].selector = segment->selector;
-        page->segment[i].limit = segment->limit;
-        page->segment[i].base = segment->base;
-        page->segment[i].attributes = (own & LOW_BITS) | (own & HIGH_BITS) << HIGH_SHIFT |
-                                      (own & PRESENT ? 0 : BH_SEGMENT_UNUSABLE);
-    }
+static void load_segment(const struct vcpu *vcpu, const struct field *field) {
+    const volatile struct bh_segment_register *from = page_at(vcpu, field);
+    uint32_t attributes = from->attributes;
+    uint32_t own = (attributes & LOW_BITS) | (attributes >> HIGH_SHIFT & HIGH_BITS);
+    if (attributes & BH_SEGMENT_UNUSABLE)
+        own &= ~(uint32_t)PRESENT;
+    *(struct vmcb_segment *)own_at(vcpu, field) =
+        (struct vmcb_segment){.selector = from->selector,
+                              .attributes = (uint16_t)own,
+                              .limit = from->limit,
+                              .base = canonical(from->base)};
 }
 
-/* Fields that are the same in both, groups in rising order. */
-#define FIELD(group, in_page, in_vmcb)                                                             \
-    { BH_VCPU_##group, offsetof(struct bh_vcpu_state, in_page), offsetof(struct vmcb, in_vmcb) }
-static const struct field {
-    uint16_t group, page, vmcb;
-} fields[] = {
-    FIELD(TABLES, gdtr.base, gdtr.base),
-    FIELD(TABLES, idtr.base, idtr.base),
-    FIELD(CONTROL, cr0, cr0),
-    FIELD(CONTROL, cr2, cr2),
-    FIELD(CONTROL, cr3, cr3),
-    FIELD(CONTROL, cr4, cr4),
-    FIELD(DEBUG, dr6, dr6),
-    FIELD(DEBUG, dr7, dr7),
-    FIELD(SYSCALL, star, star),
-    FIELD(SYSCALL, lstar, lstar),
-    FIELD(SYSCALL, cstar, cstar),
-    FIELD(SYSCALL, sfmask, sfmask),
-    FIELD(SYSCALL, kernel_gs_base, kernel_gs_base),
-    FIELD(SYSCALL, sysenter_cs, sysenter_cs),
-    FIELD(SYSCALL, sysenter_esp, sysenter_esp),
-    FIELD(SYSCALL, sysenter_eip, sysenter_eip),
-    FIELD(TSC, tsc_offset, tsc_offset),
-};
-enum { FIELDS = sizeof(fields) / sizeof(fields[0]) };
-
-static volatile uint64_t *page_word(const struct vcpu *vcpu, const struct field *field) {
-    return (volatile uint64_t *)((uint64_t)vcpu->page + field->page);
+static void store_segment(const struct vcpu *vcpu, const struct field *field) {
+    const struct vmcb_segment *segment = own_at(vcpu, field);
+    volatile struct bh_segment_register *to = page_at(vcpu, field);
+    uint32_t own = segment->attributes;
+    to->selector = segment->selector;
+    to->limit = segment->limit;
+    to->base = segment->base;
+    to->attributes = (own & LOW_BITS) | (own & HIGH_BITS) << HIGH_SHIFT |
+                     (own & PRESENT ? 0 : BH_SEGMENT_UNUSABLE);
 }
 
-static uint64_t *vmcb_word(const struct vcpu *vcpu, const struct field *field) {
-    return (uint64_t *)((uint64_t)vmcb_of(vcpu) + field->vmcb);
-}
-
-static void load_fields(const struct vcpu *vcpu, uint32_t groups) {
-    for (unsigned i = 0; i < FIELDS && fields[i].group <= groups; i++)
-        if (fields[i].group & groups)
-            *vmcb_word(vcpu, &fields[i]) = *page_word(vcpu, &fields[i]);
-}
-
-static void store_fields(const struct vcpu *vcpu, uint32_t groups) {
-    for (unsigned i = 0; i < FIELDS && fields[i].group <= groups; i++)
-        if (fields[i].group & groups)
-            *page_word(vcpu, &fields[i]) = *vmcb_word(vcpu, &fields[i]);
-}
-
-static bool load_control(struct vcpu *vcpu, struct vmcb *vmcb, source *page) {
-    uint64_t efer = page->efer, xcr0 = page->xcr0;
-    if ((efer & ~(uint64_t)EFER_ALLOWED) || !fpu_xcr0_valid(xcr0))
-        return false;
-    vmcb->efer = efer | EFER_SVME; /* VMRUN wants it: APM 2, 15.5.1 */
-    vcpu->arch.xcr0 = xcr0;
-    vmcb->virtual_interrupt = (vmcb->virtual_interrupt & ~V_TPR) | (page->cr8 & V_TPR);
-    return true;
-}
-
-static void store_control(const struct vcpu *vcpu, const struct vmcb *vmcb, target *page) {
-    page->efer = vmcb->efer & ~(uint64_t)EFER_SVME;
-    page->xcr0 = vcpu->arch.xcr0;
-    page->cr8 = vmcb->virtual_interrupt & V_TPR;
-}
-
-/* VMLOAD takes these as they are. */
-static void make_canonical(struct vmcb *vmcb) {
-    uint64_t *addresses[] = {&vmcb->lstar, &vmcb->cstar, &vmcb->kernel_gs_base, &vmcb->sysenter_esp,
-                             &vmcb->sysenter_eip};
-    for (unsigned i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++)
-        *addresses[i] = canonical(*addresses[i]);
-}
-
-static bool load_other(struct vcpu *vcpu, struct vmcb *vmcb, source *page) {
-    uint64_t pat = page->pat, xss = page->xss, tsc_aux = page->tsc_aux;
+static bool pat_valid(uint64_t pat) {
     for (unsigned shift = 0; shift < 64; shift += 8) {
         uint64_t type = pat >> shift & 0xff;
         if (type > 7 || !(PAT_TYPES >> type & 1))
             return false;
     }
-    if (xss || tsc_aux > UINT32_MAX || (tsc_aux && !svm.tsc_aux))
-        return false;
-    vmcb->g_pat = pat;
-    vcpu->arch.tsc_aux = (uint32_t)tsc_aux;
     return true;
 }
 
-static void store_other(const struct vcpu *vcpu, const struct vmcb *vmcb, target *page) {
-    page->pat = vmcb->g_pat;
-    page->tsc_aux = vcpu->arch.tsc_aux;
-    page->xss = 0;
-}
-
-static bool load_tsc(struct vcpu *vcpu, source *page) {
-    uint64_t ratio = page->tsc_ratio;
-    if (!ratio || ratio >> TSC_RATIO_BITS || (ratio != TSC_RATIO_1 && !svm.tsc_ratio))
-        return false;
-    vcpu->arch.tsc_ratio = ratio;
-    return true;
+/* The first group with a value that could hurt the host, or 0. EFER.SVME must be set, and is hv's:
+ * the page has it inverted. */
+static uint32_t find_dangerous(const struct vcpu *vcpu) {
+    const struct vmcb *vmcb = vmcb_of(vcpu);
+    const struct arch_vcpu *own = &vcpu->arch;
+    if ((vmcb->efer & ~(uint64_t)EFER_ALLOWED) != EFER_SVME || !fpu_xcr0_valid(own->xcr0))
+        return BH_VCPU_CONTROL;
+    if (!pat_valid(vmcb->g_pat) || own->xss || own->tsc_aux > (svm.tsc_aux ? UINT32_MAX : 0))
+        return BH_VCPU_OTHER;
+    if (!own->tsc_ratio || own->tsc_ratio >> TSC_RATIO_BITS ||
+        (own->tsc_ratio != TSC_RATIO_1 && !svm.tsc_ratio))
+        return BH_VCPU_TSC;
+    return 0;
 }
 
 static void load_general(struct vmcb *vmcb, source *page) {
@@ -206,28 +171,24 @@ static void load_interruptibility(struct vcpu *vcpu, struct vmcb *vmcb, source *
     svm_nmi_set(vcpu, nmi || (interruptibility & BH_VCPU_NMI_BLOCKED) ? NMI_BLOCKED : NMI_OPEN);
 }
 
-/* The first group that is refused, or 0. */
+/* The first group that is refused, or 0. What is refused has been copied, but svm_refuse() follows.
+ */
 __attribute__((noinline)) static uint32_t load_groups(struct vcpu *vcpu, struct vmcb *vmcb,
                                                       source *page, uint32_t groups) {
     vmcb->clean = 0;
-    load_fields(vcpu, groups);
+    for (unsigned i = 0; i < COUNT(words) && words[i].group <= groups; i++)
+        if (words[i].group & groups)
+            load_word(vcpu, &words[i]);
+    for (unsigned i = 0; i < COUNT(segments) && segments[i].group <= groups; i++)
+        if (segments[i].group & groups)
+            load_segment(vcpu, &segments[i]);
     if (groups & BH_VCPU_SEGMENTS)
-        load_segments(vmcb, page);
-    if (groups & BH_VCPU_TABLES) {
-        vmcb->gdtr.limit = page->gdtr.limit;
-        vmcb->idtr.limit = page->idtr.limit;
+        vmcb->cpl = vmcb->ss.attributes >> DPL_SHIFT & DPL;
+    if (groups & BH_VCPU_CONTROL) {
+        vmcb->efer = page->efer ^ EFER_SVME;
+        vmcb->virtual_interrupt = (vmcb->virtual_interrupt & ~V_TPR) | (page->cr8 & V_TPR);
     }
-    if ((groups & BH_VCPU_CONTROL) && !load_control(vcpu, vmcb, page))
-        return BH_VCPU_CONTROL;
-    for (unsigned i = 0; i < 4 && (groups & BH_VCPU_DEBUG); i++)
-        vcpu->arch.dr[i] = page->dr[i];
-    if (groups & BH_VCPU_SYSCALL)
-        make_canonical(vmcb);
-    if ((groups & BH_VCPU_OTHER) && !load_other(vcpu, vmcb, page))
-        return BH_VCPU_OTHER;
-    if ((groups & BH_VCPU_TSC) && !load_tsc(vcpu, page))
-        return BH_VCPU_TSC;
-    return 0;
+    return find_dangerous(vcpu);
 }
 
 bool arch_vcpu_load(struct vcpu *vcpu, uint32_t groups) {
@@ -258,21 +219,18 @@ void svm_refuse(struct vcpu *vcpu, uint32_t group) {
 void arch_vcpu_store(struct vcpu *vcpu, uint32_t groups) {
     struct vmcb *vmcb = vmcb_of(vcpu);
     target *page = vcpu->page;
-    store_fields(vcpu, groups);
-    if (groups & BH_VCPU_SEGMENTS)
-        store_segments(vmcb, page);
-    if (groups & BH_VCPU_TABLES) {
-        page->gdtr.limit = vmcb->gdtr.limit;
-        page->idtr.limit = vmcb->idtr.limit;
+    for (unsigned i = 0; i < COUNT(words) && words[i].group <= groups; i++)
+        if (words[i].group & groups)
+            *(volatile uint64_t *)page_at(vcpu, &words[i]) = *(uint64_t *)own_at(vcpu, &words[i]);
+    vmcb->ss.attributes =
+        (uint16_t)((vmcb->ss.attributes & ~(DPL << DPL_SHIFT)) | (vmcb->cpl & DPL) << DPL_SHIFT);
+    for (unsigned i = 0; i < COUNT(segments) && segments[i].group <= groups; i++)
+        if (segments[i].group & groups)
+            store_segment(vcpu, &segments[i]);
+    if (groups & BH_VCPU_CONTROL) {
+        page->efer = vmcb->efer ^ EFER_SVME;
+        page->cr8 = vmcb->virtual_interrupt & V_TPR;
     }
-    if (groups & BH_VCPU_CONTROL)
-        store_control(vcpu, vmcb, page);
-    for (unsigned i = 0; i < 4 && (groups & BH_VCPU_DEBUG); i++)
-        page->dr[i] = vcpu->arch.dr[i];
-    if (groups & BH_VCPU_OTHER)
-        store_other(vcpu, vmcb, page);
-    if (groups & BH_VCPU_TSC)
-        page->tsc_ratio = vcpu->arch.tsc_ratio;
 }
 
 void arch_vcpu_store_exit(struct vcpu *vcpu, enum bh_exit exit) {

@@ -1,5 +1,5 @@
 /* What follows an entry that is not a hypercall, and the choice of whom to enter next. */
-#include "hv/x86/guest.h"
+#include "hv/x86/x86.h"
 
 /* Called by entry.S. */
 void trap(struct context *context);

@@ -23,7 +23,7 @@ static inline struct pa image_address(const void *in_image) {
 extern uint8_t log_frames[LOG_PAGES * PAGE_BYTES];
 extern uint8_t bootinfo_frame[PAGE_BYTES]; /* shared too; hv/boot fills it */
 void log_init(void);
-/* %s, %c, %u, %x with optional 0, width and l. */
+/* %s, %u, %x with optional 0, width and l. */
 void log_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_vprint(const char *format, va_list arguments) __attribute__((format(printf, 1, 0)));
 
@@ -36,6 +36,7 @@ _Noreturn void panic(const char *format, ...) __attribute__((format(printf, 1, 2
 _Noreturn void panic_exception(const struct arch_context *frame);
 #define BUILD_ID_BYTES 20
 extern const uint8_t build_id[BUILD_ID_BYTES]; /* SHA-1 by the linker: hv.ld */
+void log_build_id(void);
 
 /* entry.S */
 extern uint8_t syscall_entry[], vector_stubs[256][16];
@@ -59,6 +60,18 @@ struct stack {
 enum { STACK_MAIN, STACK_NMI, STACK_DF, STACK_MC, STACK_DB, STACKS };
 extern struct stack stacks[STACKS];
 
+/* Guest mode: svm.c and what belongs to it; a processor of the other vendor implements the same.
+ * arch.h has what the core calls. */
+void guest_cpu_init(struct cpu *cpu); /* at CPU start, after cpu_init's registers */
+
+/* Runs the guest until the next exit, and does what hv does by itself. The Context that runs it is
+ * current and loaded, and is still in VCPU_RUN or not any more when this returns: it does not for a
+ * host interrupt. */
+void guest_run(struct cpu *cpu, struct vcpu *vcpu);
+
+/* Another Context is loaded: nothing of the guest that ring 3 could read stays in the processor. */
+void guest_leave(struct cpu *cpu);
+
 /* context.c */
 void *context_fpu(const struct context *context); /* the area behind the object */
 
@@ -72,9 +85,9 @@ bool fpu_xcr0_valid(uint64_t xcr0); /* a guest may have this one */
 void fpu_enter_xcr0(uint64_t xcr0); /* for a guest: a valid one */
 uint64_t fpu_leave_xcr0(void);      /* hv's again; returns the guest's */
 
-/* paging.c: the upper half, the same in every Space, and its window. hv/boot/tables.c fills it. */
-#define OBJECT_TABLES                                                                              \
-    34 /* of 1 GiB each: object and shared memory, at most 33 GiB, anyhow aligned */
+/* paging.c: the upper half, the same in every Space: image, window, object and shared memory.
+ * hv/boot/tables.c fills it. */
+#define OBJECT_TABLES 34 /* of 1 GiB each: at most 33 GiB, anyhow aligned */
 extern uint64_t kernel_root[512], image_directory[2][512], image_table[512], window_table[512];
 extern uint64_t object_directory[512], object_tables[OBJECT_TABLES][512];
 void *window_map(unsigned slot, struct pa address); /* one page of device memory */

@@ -267,9 +267,11 @@ static void compare_objects(void) {
             (m_object_of(cpu->current) == M_NONE || !m_ready(OBJECT(m_object_of(cpu->current)))))
             model_fail("what runs is no ready Context");
         for (unsigned j = 0; j < BH_PRIORITIES; j++)
-            for (const struct context *at = cpu->ready_head[j]; at; at = at->ready_next)
+            for (const struct context *at = cpu->ready[j]; at;) {
                 if (m_object_of(at) == M_NONE)
                     model_fail("a ready queue holds what is no Context");
+                at = at->ready_next != cpu->ready[j] ? at->ready_next : NULL;
+            }
     }
 }
 

@@ -184,7 +184,7 @@ static void test_sched_arguments(void **state) {
     OK(call(BH_HC_CTX_SCHED, OWN(A), W_CPU1, 7));
     sleep_for_good();
     assert_null(cpus[0]->current);
-    assert_ptr_equal(cpus[1]->ready_head[7], world_object(A));
+    assert_ptr_equal(cpus[1]->ready[7], world_object(A));
 }
 
 /* --- Deadlines ----------------------------------------------------------------------------------

@@ -171,16 +171,15 @@ static uint32_t check_timers(const struct timer *timer, const struct timer *pare
 
 static void check_cpu(const struct cpu *cpu) {
     for (unsigned priority = 0; priority < BH_PRIORITIES; priority++) {
-        const struct context *last = NULL;
-        for (const struct context *at = cpu->ready_head[priority]; at; at = at->ready_next) {
+        const struct context *first = cpu->ready[priority], *at = first;
+        while (at) {
             if (!at->queued || at->blocked || at->cpu != cpu || at->priority != priority ||
-                at == cpu->current || at->ready_prev != last)
+                at == cpu->current || at->ready_next->ready_prev != at)
                 arch_panic("world: a ready queue is wrong");
-            last = at;
+            at = at->ready_next != first ? at->ready_next : NULL;
         }
-        if (cpu->ready_tail[priority] != last ||
-            (cpu->ready_bitmap >> priority & 1) != (last != NULL))
-            arch_panic("world: a ready queue's ends are wrong");
+        if ((cpu->ready_bitmap >> priority & 1) != (first != NULL))
+            arch_panic("world: the set of ready priorities is wrong");
     }
     if (cpu->current && cpu->current->queued)
         arch_panic("world: who runs is queued");
