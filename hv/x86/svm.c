@@ -125,6 +125,35 @@ static uint64_t undelivered(const struct vmcb *vmcb) {
     return (event & EVENT_V) && !by_instruction ? event : 0;
 }
 
+static void use_virtual_interrupt(struct vmcb *vmcb, uint64_t virtual, bool intercepted) {
+    vmcb->virtual_interrupt = virtual;
+    vmcb->intercept_1 &= ~INTERCEPT_VINTR;
+    vmcb->intercept_1 |= intercepted ? INTERCEPT_VINTR : 0;
+    vmcb->clean &= ~(uint64_t)(CLEAN_INTERCEPTS | CLEAN_VIRTUAL);
+}
+
+/* An external interrupt that the guest can take at once goes in as a virtual interrupt (15.21.4)
+ * instead of by EVENTINJ: what that brought QEMU 7.2 delivers a second time, whatever RFLAGS.IF
+ * says, if it leaves its loop before the next exit. */
+static bool make_virtual(struct vmcb *vmcb) {
+    uint64_t event = vmcb->eventinj, virtual = vmcb->virtual_interrupt;
+    if ((event & (EVENT_V | EVENT_TYPE)) != EVENT_V || !(vmcb->rflags & RFLAGS_IF) ||
+        vmcb->interrupt_shadow || (virtual & V_IRQ))
+        return false;
+    vmcb->eventinj = 0;
+    use_virtual_interrupt(
+        vmcb, virtual | V_IRQ | V_IGN_TPR | (event & EVENT_VECTOR) << V_INTR_VECTOR_SHIFT, false);
+    return true;
+}
+
+/* After the exit; if it was not taken, it is an event again. */
+static void end_virtual(struct vmcb *vmcb) {
+    uint64_t virtual = vmcb->virtual_interrupt;
+    if (virtual & V_IRQ)
+        vmcb->eventinj = EVENT_V | (virtual >> V_INTR_VECTOR_SHIFT & EVENT_VECTOR);
+    use_virtual_interrupt(vmcb, V_INTR_MASKING | (virtual & V_TPR), true);
+}
+
 void guest_run(struct cpu *cpu, struct vcpu *vcpu) {
     struct vmcb *vmcb = vmcb_of(vcpu);
     if (vcpu->runner->run_deadline <= arch_now()) {
@@ -138,11 +167,14 @@ void guest_run(struct cpu *cpu, struct vcpu *vcpu) {
     choose_asid(&cpu->arch.guest, vcpu);
     load_rest(&cpu->arch.guest, vcpu);
     cpu->counter[BH_COUNTER_GUEST_EXITS]++;
+    bool virtual = make_virtual(vmcb);
     svm_enter(arch_object_address(vmcb), vcpu->page->general, image_address(&host_state));
     vcpu->arch.xcr0 = fpu_leave_xcr0();
     vmcb->clean = CLEAN_ALL;
     if (vcpu->arch.wants_debug)
         svm_debug_store(vcpu);
     vmcb->eventinj = undelivered(vmcb);
+    if (virtual)
+        end_virtual(vmcb);
     svm_exit(vcpu);
 }

@@ -98,6 +98,8 @@ _Static_assert(__builtin_offsetof(struct vmcb, g_pat) == 0x668, "APM 2, table B-
 /* clean: everything that hv uses: intercepts and TSC offset, IOPM and MSRPM, ASID, TPR, nested
  * paging, CRx, DRx, descriptor tables, segments, CR2. What hv changes clears all. */
 #define CLEAN_ALL 0x3ff
+#define CLEAN_INTERCEPTS 0x1
+#define CLEAN_VIRTUAL 0x8 /* V_TPR to V_INTR_VECTOR */
 
 /* tlb_control */
 #define TLB_CONTROL_NOTHING 0
@@ -108,6 +110,7 @@ _Static_assert(__builtin_offsetof(struct vmcb, g_pat) == 0x668, "APM 2, table B-
 #define V_IRQ (1ull << 8)
 #define V_INTR_PRIO_SHIFT 16
 #define V_IGN_TPR (1ull << 20)
+#define V_INTR_VECTOR_SHIFT 32
 #define V_INTR_MASKING (1ull << 24) /* the host's RFLAGS.IF rules over physical interrupts */
 
 #define INTERRUPT_SHADOW 1ull
