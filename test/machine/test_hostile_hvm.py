@@ -7,7 +7,7 @@ import re
 import time
 
 from harness import expect, expect_equal, limit
-from hostile import Host
+from hostile import Host, disk, interface
 
 ATTACKS = {
     "ports": "read-all write-all write-devices strings endless uart-nonsense pit-1 rtc",
@@ -87,6 +87,22 @@ def test_memory(ctx):
 def test_interrupts(ctx):
     """Storms of timers, IPIs and NMIs, pins stuck, nonsense in every register."""
     fail_together(ctx, "interrupts")
+
+
+VIRTIO = "loops-of-descriptors bad-addresses bad-chains bad-indices bad-rings reconfigured messages configuration"
+
+
+@limit(240)
+def test_virtio(ctx):
+    """Queues of disks, network cards and random numbers as no driver may use them, and PCI configuration space."""
+    attacks = {name: definition(name, "virtio", disk("vda", "archive:file", "<transient/>") + interface(16 + number))
+               for number, name in enumerate(VIRTIO.split())}
+    with host(ctx, attacks, files={"file": os.urandom(1 << 20)}) as driven:
+        driven.start(*attacks)
+        driven.wait_off(*attacks, timeout=100)
+        for name in attacks:
+            driven.expect_attempts(name, name)
+        driven.expect_unharmed()
 
 
 @limit(240)
