@@ -8,7 +8,7 @@
 #include "mgmt/net/filter.h"
 #include "mgmt/platform.h"
 
-#define BUCKETS 512u
+#define BUCKETS 1024u
 #define VLAN_MTU 1500u
 
 /* A multicast frame costs a copy for each port. Frames a second, and at once: far above what

@@ -7,7 +7,7 @@
 #include "mgmt/net/uplink.h"
 #include "mgmt/rate.h"
 
-#define SWITCH_PORTS_MAX 256u
+#define SWITCH_PORTS_MAX 4096u
 
 struct port {
     uint8_t mac[ETHERNET_ADDRESS_BYTES];

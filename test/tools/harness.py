@@ -11,7 +11,8 @@ when it returns. Its name is FILE.FUNCTION without the two "test_". An example:
             expect("webd" in str(vm.json("list")), "webd is in the list")
             vm.poweroff()
 
-More marks: @emulators(2), it runs two emulators at a time; @manual, only when it is named.
+More marks: @emulators(2), it runs two emulators at a time; @soak, a long run, only with --soak or when it is
+named; @manual, only when it is named.
 """
 
 import os
@@ -33,6 +34,11 @@ def slow(function):
 
 def manual(function):
     function.manual = True
+    return function
+
+
+def soak(function):
+    function.soak = True
     return function
 
 

@@ -29,8 +29,8 @@ NATIVE_LIMIT = 600
 
 
 class Test:
-    def __init__(self, name, kind, slow=False, manual=False, limit=120, emulators=1, where=None):
-        self.name, self.kind, self.slow, self.manual = name, kind, slow, manual
+    def __init__(self, name, kind, slow=False, manual=False, soak=False, limit=120, emulators=1, where=None):
+        self.name, self.kind, self.slow, self.manual, self.soak = name, kind, slow, manual, soak
         self.limit, self.emulators, self.where = limit, min(emulators, EMULATORS), where
 
 
@@ -70,36 +70,42 @@ def machine_tests():
             tests.append(Test(f"{stem}.{name[len('test_'):]}", "machine", where=(path, name),
                               slow=getattr(function, "slow", False),
                               manual=getattr(function, "manual", False),
+                              soak=getattr(function, "soak", False),
                               limit=getattr(function, "limit", 120),
                               emulators=getattr(function, "emulators", 1)))
     return tests
 
 
-def selected(tests, names, fast):
+def selected(tests, names, fast, soak):
     def named(test):
         last = test.name.replace("/", ".").split(".")[-1]
         exact = test.name in names or last in names
-        return exact or not test.manual and not (fast and test.slow) and any(
+        return exact or not test.manual and test.soak == soak and not (fast and test.slow) and any(
             test.name.startswith((n + ".", n + "/")) or fnmatch.fnmatch(test.name, n) for n in names)
     if names:
         return [test for test in tests if named(test)]
-    return [test for test in tests if not test.manual and not (fast and test.slow)]
+    return [test for test in tests if not test.manual and test.soak == soak and not (fast and test.slow)]
 
 
 class Report:
     def __init__(self):
         self.passed, self.failed = 0, 0
+        self.suites = {}  # name to seconds
         self.lock = threading.Lock()
 
     def add(self, name, ok, seconds, output=""):
         with self.lock:
             self.passed += ok
             self.failed += not ok
+            suite = name.replace("/", ".").split(".")[0]
+            self.suites[suite] = self.suites.get(suite, 0) + seconds
             print(f"{'ok  ' if ok else 'FAIL'}  {name}  {seconds:.1f} s", flush=True)
             if not ok:
                 print("".join(f"      {line}\n" for line in output.splitlines()[-60:]), flush=True)
 
     def end(self):
+        """Seconds of a suite are those of its tests, two of which run at a time."""
+        print("suites: " + ", ".join(f"{suite} {seconds:.0f} s" for suite, seconds in self.suites.items()))
         print(f"{self.passed} passed, {self.failed} failed")
         return 1 if self.failed else 0
 
@@ -202,11 +208,12 @@ def run_machines(tests, build, seed, keep, report):
 
 def parse(arguments):
     parser = argparse.ArgumentParser(prog="./dev test", usage="./dev test [--fast] [--list] [NAME...] "
-                                     "[--seed N] [--keep] [--mutants]")
+                                     "[--seed N] [--keep] [--mutants] [--soak]")
     parser.add_argument("--build", help=argparse.SUPPRESS)
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--fast", action="store_true", help="leave the slow ones out")
+    parser.add_argument("--soak", action="store_true", help="the long runs, and only those")
     parser.add_argument("--list", action="store_true", help="only say what there is")
     parser.add_argument("--seed", type=int, help="of random inputs; default: a new one each time")
     parser.add_argument("--keep", action="store_true", help="keep the tests' folders")
@@ -224,7 +231,8 @@ def main():
     if options.mutants:
         import mutants
         return mutants.main(options.names, options.list, Report())
-    tests = selected(native_tests(build) + machine_tests(), options.names, options.fast)
+    tests = selected(native_tests(build) + machine_tests(), options.names, options.fast,
+                     options.soak)
     if not tests:
         print("dev test: no test has such a name; --list shows all", file=sys.stderr)
         return 2
