@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "abi/control.h"
-#include "guestlib/archive.h"
 #include "guestlib/tsc.h"
+#include "mgmt/domain/files.h"
 #include "mgmt/host.h"
 #include "mgmt/hv.h"
 #include "mgmt/layout.h"
@@ -30,7 +30,6 @@ static struct domains {
     uint32_t *numbers_free; /* a stack */
     uint32_t numbers_free_count;
     const uint8_t *archive;
-    size_t archive_bytes;
     bool closing;
     void (*changed)(void *context);
     void *changed_context;
@@ -46,7 +45,8 @@ __attribute__((format(printf, 2, 3))) static bool refuse(struct domain_error *er
 }
 
 void domains_start(const uint8_t *archive, size_t bytes) {
-    domains = (struct domains){.archive = archive, .archive_bytes = bytes};
+    domains = (struct domains){.archive = archive};
+    files_start(archive, bytes);
     domains.domain = calloc(host_domains_max(), sizeof(*domains.domain));
     domains.numbers_free = calloc(host_domains_max(), sizeof(*domains.numbers_free));
     if (!domains.domain || !domains.numbers_free)
@@ -121,8 +121,7 @@ struct domain *domain_define(const char *file, struct domain_error *error) {
     snprintf(shown, sizeof(shown), "%s%s", folder, name);
 
     size_t bytes = 0;
-    const uint8_t *xml =
-        domains.archive ? archive_find(domains.archive, domains.archive_bytes, name, &bytes) : NULL;
+    const uint8_t *xml = files_find(name, &bytes);
     if (!xml) {
         refuse(error, "%s: no such file in the boot archive; put it there and make the image again",
                shown);
@@ -505,7 +504,7 @@ static void start_clean(void *context) {
 
 static const uint8_t *find_file(const struct domain *d, const char *element, const char *name,
                                 size_t *bytes, struct domain_error *error) {
-    const uint8_t *file = archive_find(domains.archive, domains.archive_bytes, name, bytes);
+    const uint8_t *file = files_find(name, bytes);
     if (!file)
         refuse(error,
                "%s:%u: <%s>: %s: no such file in the boot archive; put it beside the definition",
