@@ -83,7 +83,8 @@ def test_a_thousand_guests(ctx):
 
         costs = create_all(vm, ctx, numbers)
         first, last = statistics.median(costs[:SAMPLE]), statistics.median(costs[-SAMPLE:])
-        expect(max(first, last) <= 150_000 and last <= 1.2 * first, f"the last guests cost {last:,.0f} instructions, the first {first:,.0f}")
+        expect(max(first, last) <= 150_000 and last <= 1.2 * first,
+               f"the last guests cost {last:,.0f} instructions, the first {first:,.0f}")
         end_all(vm, ctx, numbers)
         expect_equal(free_memory(vm), before, "free memory at last")
         vm.poweroff(120)
