@@ -37,7 +37,7 @@ static void divide_by_map(struct memory *memory, const struct loader *loader) {
 static void keep_registers(struct memory *memory, const struct acpi *acpi) {
     for (uint32_t i = 0; i < acpi->kept.count; i++)
         ranges_subtract(&memory->devices, acpi->kept.at[i].base, acpi->kept.at[i].end);
-    ranges_subtract(&memory->devices, lapic_base(), lapic_base() + PAGE_BYTES);
+    ranges_subtract(&memory->devices, lapic_base, lapic_base + PAGE_BYTES);
     ranges_subtract(&memory->devices, MSI_RANGE, MSI_RANGE_END);
 }
 

@@ -17,7 +17,7 @@ static uint64_t table_entry(const uint64_t *table) {
 
 /* By hv.ld's order of sections. What belongs to boot goes again, so it is not global. */
 static uint64_t image_flags(const uint8_t *page) {
-    const uint64_t text = PTE_P | PTE_A, rodata = text | PTE_XD, data = rodata | PTE_W | PTE_D;
+    const uint64_t text = PTE_P | PTE_A, rodata = text | PTE_XD, data = DATA_FLAGS;
     const struct {
         const uint8_t *end;
         uint64_t flags;
@@ -52,7 +52,7 @@ void tables_map_objects(const struct range *objects) {
     uint64_t first = objects->base >> PDPT_SHIFT;
     for (uint64_t at = objects->base; at < objects->end; at += LARGE_PAGE_BYTES) {
         uint64_t *table = object_tables[(at >> PDPT_SHIFT) - first];
-        table[index(at, PD_SHIFT)] = at | PTE_P | PTE_W | PTE_A | PTE_D | PTE_PS | PTE_G | PTE_XD;
+        table[index(at, PD_SHIFT)] = at | DATA_FLAGS | PTE_PS | PTE_G;
         object_directory[index(at, PDPT_SHIFT)] = table_entry(table);
     }
 }

@@ -44,8 +44,6 @@ static bool is_busy(const struct context *context, enum bh_binding what,
 
 enum bh_status bind(struct write_held held, struct slot *object, enum bh_binding what,
                     struct slot *target) {
-    if ((unsigned)what >= COUNT(rules))
-        return BH_BAD_ARG;
     const struct rule *rule = &rules[what];
     if (object->type != rule->object_type || (target && target->type != rule->target_type))
         return BH_BAD_CAP;

@@ -46,7 +46,7 @@ void event_signal(struct event *event, uint64_t badge);
 bool event_take(struct event *event, uint64_t mask, uint64_t *bits, uint64_t *group);
 bool event_pending(const struct event *event, uint64_t mask);
 
-/* bind.c: references from object to object. */
+/* bind.c: references from object to object. `what` is one that exists. */
 enum bh_status bind(struct write_held held, struct slot *object, enum bh_binding what,
                     struct slot *target);
 void unbind(struct write_held held, struct slot *hidden); /* nothing if it is empty */

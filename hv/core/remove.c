@@ -10,14 +10,10 @@
 static struct captable *dying;
 
 static void captable_die(struct captable *table) {
+    struct captable **link = dying ? &dying->next : &dying; /* reap() may be at the first */
     table->reaped = 0;
-    if (dying) { /* behind the first, which reap() may be working on */
-        table->next = dying->next;
-        dying->next = table;
-    } else {
-        table->next = NULL;
-        dying = table;
-    }
+    table->next = *link;
+    *link = table;
 }
 
 static void irq_destroy(struct write_held held, struct irq *irq) {

@@ -107,12 +107,9 @@ static void find_features(void) {
     features.smap = seven.ebx & CPUID_7_EBX_SMAP;
     features.umip = seven.ecx & CPUID_7_ECX_UMIP;
     features.large_1gib = cpuid(0x80000001, 0).edx & CPUID_80000001_EDX_PAGE1GB;
-    features.physical_bits = 36; /* SDM 3A, 4.1.4: without the leaf */
-    features.virtual_bits = 48;
-    if (cpuid(0x80000000, 0).eax >= 0x80000008) {
-        features.physical_bits = (uint8_t)cpuid(0x80000008, 0).eax;
-        features.virtual_bits = (uint8_t)(cpuid(0x80000008, 0).eax >> 8);
-    }
+    uint32_t widths = cpuid(0x80000008, 0).eax; /* a leaf of every processor with long mode */
+    features.physical_bits = (uint8_t)widths;
+    features.virtual_bits = (uint8_t)(widths >> 8);
 }
 
 void cpu_init(struct cpu *cpu) {

@@ -112,13 +112,11 @@ on_own_stack:
     swapgs
     movq %rax, %gs:CPU_SCRATCH
     movq %gs:CPU_FRAME_END, %rax
-    popq FRAME_VECTOR - FRAME_END(%rax)
-    popq FRAME_VECTOR + 8 - FRAME_END(%rax)
-    popq FRAME_RIP - FRAME_END(%rax)
-    popq FRAME_CS - FRAME_END(%rax)
-    popq FRAME_RFLAGS - FRAME_END(%rax)
-    popq FRAME_RSP - FRAME_END(%rax)
-    popq FRAME_RSP + 8 - FRAME_END(%rax)
+    .set offset, FRAME_VECTOR
+    .rept (FRAME_END - FRAME_VECTOR) / 8
+    popq offset - FRAME_END(%rax)
+    .set offset, offset + 8
+    .endr
     leaq FRAME_VECTOR - FRAME_END(%rax), %rsp
     movq %gs:CPU_SCRATCH, %rax
     jmp in_context

@@ -4,12 +4,8 @@
 
 enum { IOREGSEL = 0x00, IOWIN = 0x10 };  /* offsets of the two memory-mapped registers */
 enum { IOAPICVER = 1, IOREDTBL = 0x10 }; /* two for each pin */
-enum {
-    REDIRECTION_LOW_ACTIVE = 1 << 13,
-    REDIRECTION_LEVEL = 1 << 15,
-    REDIRECTION_MASKED = 1 << 16
-};
-enum { REDIRECTION_DESTINATION_SHIFT = 24 }; /* in the upper half */
+enum { REDIRECTION_LOW_ACTIVE = 1 << 13, REDIRECTION_LEVEL = 1 << 15 };
+enum { REDIRECTION_MASKED = 1 << 16, REDIRECTION_DESTINATION_SHIFT = 24 /* in the upper half */ };
 
 static struct ioapic {
     volatile uint32_t *registers;

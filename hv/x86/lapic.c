@@ -10,7 +10,7 @@ enum { APIC_LVT_ERROR = 0x370, LVT_NMI = 4 << 8, LVT_MASKED = 1 << 16, LVT_TSC_D
 enum { SPURIOUS_ENABLE = 1 << 8, DIVIDE_BY_1 = 0xb, XAPIC_ID_SHIFT = 24 };
 
 static volatile uint32_t *registers; /* NULL: x2APIC */
-static uint64_t address;
+uint64_t lapic_base;
 static uint64_t ticks_per_tsc; /* timer ticks per TSC tick, 32.32; 0: TSC deadline */
 
 static uint32_t lapic_read(uint32_t offset) {
@@ -26,10 +26,6 @@ static void lapic_write(uint32_t offset, uint32_t value) {
         registers[offset / 4] = value;
 }
 
-uint64_t lapic_base(void) {
-    return address;
-}
-
 uint32_t lapic_id(void) {
     return registers ? lapic_read(APIC_ID) >> XAPIC_ID_SHIFT : lapic_read(APIC_ID);
 }
@@ -40,12 +36,12 @@ void lapic_eoi(void) {
 
 void lapic_init(void) {
     uint64_t base = rdmsr(IA32_APIC_BASE) | APIC_BASE_EN;
-    address = base & PTE_ADDRESS;
+    lapic_base = base & PTE_ADDRESS;
     wrmsr(IA32_APIC_BASE, base);
     if (features.x2apic)
         wrmsr(IA32_APIC_BASE, base | APIC_BASE_EXTD);
     else
-        registers = window_map(WINDOW_LAPIC, (struct pa){address});
+        registers = window_map(WINDOW_LAPIC, (struct pa){lapic_base});
     lapic_write(APIC_TPR, 0);
     lapic_write(APIC_LVT_LINT0, LVT_MASKED); /* the 8259s */
     lapic_write(APIC_LVT_LINT1, LVT_NMI);

@@ -176,8 +176,7 @@ static void *window_address(unsigned slot) {
 }
 
 void *window_map(unsigned slot, struct pa address) {
-    window_table[slot] =
-        address.raw | PTE_P | PTE_W | PTE_A | PTE_D | PTE_PCD | PTE_PWT | PTE_G | PTE_XD;
+    window_table[slot] = address.raw | DATA_FLAGS | PTE_PCD | PTE_PWT | PTE_G;
     return window_address(slot);
 }
 
@@ -185,8 +184,7 @@ void arch_scrub(struct pa address, uint32_t pages) {
     unsigned slot = WINDOW_SCRUB + this_cpu()->index * ARCH_SCRUB_PAGES;
     uint8_t *window = window_address(slot);
     for (uint32_t i = 0; i < pages; i++)
-        window_table[slot + i] =
-            (address.raw + i * PAGE_BYTES) | PTE_P | PTE_W | PTE_A | PTE_D | PTE_XD;
+        window_table[slot + i] = (address.raw + i * PAGE_BYTES) | DATA_FLAGS;
     __builtin_memset(window, 0, pages * PAGE_BYTES);
     for (uint32_t i = 0; i < pages; i++) {
         window_table[slot + i] = 0;

@@ -48,6 +48,7 @@
 #define PTE_G (1 << 8)
 #define PTE_XD (1ull << 63)
 #define PTE_ADDRESS 0x000ffffffffff000ull
+#define DATA_FLAGS (PTE_P | PTE_W | PTE_A | PTE_D | PTE_XD)
 
 /* Model-specific registers: SDM 4; STAR and its kin APM 2, 6.1.1. */
 #define IA32_APIC_BASE 0x1b

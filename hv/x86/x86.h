@@ -95,7 +95,7 @@ _Noreturn void paging_leave_boot(void);
 
 /* lapic.c */
 void lapic_init(void);
-uint64_t lapic_base(void);
+extern uint64_t lapic_base; /* physical */
 uint32_t lapic_id(void);
 void lapic_eoi(void);
 void lapic_timer_start(void); /* masked, for calibration */
