@@ -6,7 +6,8 @@
 #include "guestlib/tsc.h"
 
 #define REQUESTS_MAX 4u /* LISTEN, READY, EXIT, TIME */
-#define CHUNK_BYTES 64u /* no request of this class has buffers; the window is not used */
+#define CHUNK_BYTES 64u /* no request of this class has buffers; the window is a VMM's statistics  \
+                         */
 
 static struct {
     bool open;

@@ -7,6 +7,7 @@
 #include "guestlib/heap.h"
 #include "guestlib/tsc.h"
 #include "mgmt/console/log.h"
+#include "mgmt/console/show_hvm.h"
 #include "mgmt/console/terminal.h"
 #include "mgmt/host.h"
 #include "mgmt/hv.h"
@@ -94,7 +95,13 @@ void show_list(const struct request *request) {
 }
 
 static void info_block(struct json *j, const struct domain *d, uint32_t index) {
-    const struct bh_definition_disk *disk = &d->definition.disk[d->shared.device[index].index];
+    uint32_t number = d->shared.device[index].index;
+    const struct bh_definition_disk *disk = &d->definition.disk[number];
+    struct bh_definition_disk of_hvm;
+    if (number >= d->definition.disks) {
+        hvm_file_disk(&d->definition, number - d->definition.disks, &of_hvm);
+        disk = &of_hvm;
+    }
     struct block_statistics s = {0};
     if (d->device[index].attached)
         block_get_statistics(d->device[index].block, &s);
@@ -170,6 +177,8 @@ void show_info(const struct request *request, const struct domain *d) {
         json_number(&j, "weight", definition->weight);
         json_number(&j, "quota_us", definition->quota_us);
         json_number(&j, "period_us", definition->period_us);
+        if (definition->guest_type == BH_GUEST_HVM)
+            show_hvm(&j, d);
         json_object(&j, "tsc");
         json_number(&j, "start", d->at.start);
         json_number(&j, "running", d->at.running);
@@ -194,6 +203,8 @@ void show_info(const struct request *request, const struct domain *d) {
     if (definition->quota_us)
         terminal_print(", at most %u us in %u us", definition->quota_us, definition->period_us);
     terminal_print("\n  started %u times, crashed %u times\n", d->starts, d->crashes);
+    if (definition->guest_type == BH_GUEST_HVM)
+        show_hvm(NULL, d);
     info_devices(NULL, d);
 }
 
@@ -242,6 +253,10 @@ static void show_domain_slots(struct json *j, const struct domain *d) {
         show_slot(j, d->shared_chunk);
     for (uint32_t i = 0; i < d->ram_chunks; i++)
         show_slot(j, d->ram[i]);
+    for (uint32_t i = 0; i < d->hvm.ram_chunks; i++)
+        show_slot(j, d->hvm.ram[i]);
+    if (d->hvm.states)
+        show_slot(j, d->hvm.states);
     for (unsigned i = 0; i < MGMT_SLOTS_PER_DOMAIN; i++)
         show_slot(j, domain_slot(d, i));
 }

@@ -96,7 +96,9 @@ uint64_t domain_memory_pages(const struct domain *d) {
         pages += memory_pages(d->shared_chunk);
     for (uint32_t i = 0; i < d->ram_chunks; i++)
         pages += memory_pages(d->ram[i]);
-    return pages;
+    if (d->hvm.states)
+        pages += memory_pages(d->hvm.states);
+    return pages + hvm_ram_pages(&d->hvm);
 }
 
 /* --- Definitions -------------------------------------------------------------------------------

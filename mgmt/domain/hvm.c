@@ -56,7 +56,7 @@ uint64_t hvm_vmm_pages(const struct image *image) {
     return image->stack_end + VMM_HEAP_PAGES;
 }
 
-static uint64_t ram_pages(const struct hvm *hvm) {
+uint64_t hvm_ram_pages(const struct hvm *hvm) {
     uint64_t pages = 0;
     for (uint32_t i = 0; i < hvm->ram_chunks; i++)
         pages += memory_pages(hvm->ram[i]);
@@ -65,7 +65,7 @@ static uint64_t ram_pages(const struct hvm *hvm) {
 
 /* Tables for all of RAM in large pages, and in small ones where chunks are small. */
 static uint64_t ram_table_pages(const struct hvm *hvm) {
-    uint64_t pages = ram_pages(hvm), small = 0;
+    uint64_t pages = hvm_ram_pages(hvm), small = 0;
     for (uint32_t i = 0; i < hvm->ram_chunks; i++)
         if (memory_pages(hvm->ram[i]) < 512)
             small += memory_pages(hvm->ram[i]);
@@ -203,4 +203,15 @@ enum bh_status hvm_build(struct domain *d) {
     for (uint32_t i = 0; i < d->hvm.vcpus && !status; i++)
         status = make_vcpu(d, info, i);
     return status ? status : hv_narrow(slot(d, SLOT_SPACE), 0);
+}
+
+void hvm_get_statistics(const struct domain *d, struct bh_guest_statistics *out) {
+    *out = (struct bh_guest_statistics){0};
+    if (!d->shared_chunk)
+        return;
+    const volatile struct bh_guest_statistics *told =
+        (const void *)domain_channel(d, SHARED_CONTROL).window;
+    for (uint32_t i = 0; i < BH_GUEST_VCPUS_MAX; i++)
+        for (uint32_t reason = 0; reason < BH_EXIT_COUNT; reason++)
+            out->exits[i][reason] = told->exits[i][reason];
 }

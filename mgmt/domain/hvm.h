@@ -5,6 +5,7 @@
 #pragma once
 
 #include "abi/definition.h"
+#include "abi/statistics.h"
 #include "mgmt/domain/image.h"
 #include "mgmt/domain/memory.h"
 
@@ -37,6 +38,11 @@ uint64_t hvm_vmm_pages(const struct image *image);
 uint64_t hvm_pool_pages(const struct hvm *hvm);
 uint64_t hvm_object_pages(const struct hvm *hvm);
 
+/* The guest's RAM; 0 when it is not running. */
+uint64_t hvm_ram_pages(const struct hvm *hvm);
+
 /* After the VMM itself has been built; its information page gets a bh_guest_info. */
 struct domain;
 enum bh_status hvm_build(struct domain *d);
+/* What its VMM has counted, a copy: any numbers at all. All 0 when it is not running. */
+void hvm_get_statistics(const struct domain *d, struct bh_guest_statistics *out);

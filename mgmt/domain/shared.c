@@ -11,7 +11,8 @@ struct sizes {
 };
 
 /* Enough for the front ends of guestlib to keep their devices busy; the sum of webd's (a disk and
- * an interface) stays below 1 MiB, one block of memory. Nothing uses control's window. */
+ * an interface) stays below 1 MiB, one block of memory. Only an HVM guest's VMM uses control's
+ * window. */
 static const struct sizes usual_sizes[] = {
     [BH_CLASS_CONTROL] = {16, 8, 64},
     [BH_CLASS_CONSOLE] = {128, 64, 4 << 10},
@@ -57,6 +58,8 @@ void shared_lay_out(const struct bh_definition *definition, struct shared_layout
     const struct sizes *sizes = is_small(definition) ? small_sizes : usual_sizes;
     *out = (struct shared_layout){0};
     add(out, sizes, BH_CLASS_CONTROL, 1);
+    if (definition->guest_type == BH_GUEST_HVM)
+        out->device[SHARED_CONTROL].window_bytes = sizeof(struct bh_guest_statistics);
     add(out, sizes, BH_CLASS_CONSOLE, definition->consoles);
     add(out, sizes, BH_CLASS_BLOCK, definition->disks + hvm_files(definition));
     add(out, sizes, BH_CLASS_NET, definition->nets);

@@ -8,6 +8,8 @@
 
 #include "abi/definition.h"
 
+#define SHARED_CONTROL 0u /* every domain's first device */
+
 struct shared_device {
     enum bh_class class;
     uint32_t index; /* among the devices of its class */

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "abi/statistics.h"
 #include "guestlib/console_front.h"
 #include "guestlib/guest.h"
 #include "mgmt/vmm/apicbus.h"
@@ -288,10 +289,19 @@ static void add_chipset(void) {
     }
 }
 
+/* Nothing else is in the control channel's window: no request of its class has buffers. */
+static struct bh_guest_statistics *find_statistics(void) {
+    const struct bh_device_info *control = guest_device(BH_CLASS_CONTROL, 0);
+    if (!control || control->window_bytes < sizeof(struct bh_guest_statistics))
+        return NULL;
+    return (struct bh_guest_statistics *)control->window_va;
+}
+
 bool machine_init(const struct bh_guest_info *guest) {
     static struct lapic_host lapic_host = {apicbus_command, end_of_interrupt, clock_guest_tsc, 0};
     lapic_host.tsc_hz = guest_domain()->tsc_hz;
     machine.guest = guest;
+    struct bh_guest_statistics *statistics = find_statistics();
     apicbus_init(machine.vcpu, guest->vcpus, run_wake);
     for (uint32_t i = 0; i < guest->vcpus; i++) {
         struct vcpu *vcpu = &machine.vcpu[i];
@@ -299,6 +309,7 @@ bool machine_init(const struct bh_guest_info *guest) {
                               .state = (struct bh_vcpu_state *)guest->vcpu[i].state_va,
                               .slot = guest->vcpu[i].slot,
                               .kick_slot = guest->vcpu[i].kick_slot,
+                              .exits = statistics ? statistics->exits[i] : NULL,
                               .waiting = i != 0};
         lapic_reset(&vcpu->lapic, &lapic_host, i);
         clock_start(vcpu);

@@ -60,6 +60,8 @@ uint32_t vcpu_before_run(struct vcpu *vcpu) {
 }
 
 void vcpu_after_run(struct vcpu *vcpu, enum bh_exit exit) {
+    if (vcpu->exits && exit < BH_EXIT_COUNT)
+        vcpu->exits[exit]++;
     if (exit != BH_EXIT_INVALID_STATE && vcpu->state->exit_cr8 != lapic_task_priority(&vcpu->lapic))
         lapic_set_task_priority(&vcpu->lapic, vcpu->state->exit_cr8);
 }

@@ -53,6 +53,7 @@ struct vcpu {
     struct lapic lapic;
     struct gpa clock; /* its pvclock structure; see clock.h */
     bool clock_on;
+    uint64_t *exits; /* how often, by reason: the host's to read (abi/statistics.h). May be NULL */
 };
 
 /* hv's calls; a seam, so that the native tests need no hypervisor. */

@@ -58,6 +58,32 @@ def test_crashes(ctx):
 
 @slow
 @limit(300)
+def test_statistics(ctx):
+    """`info` of a guest with two vCPUs: exits by reason, its VMM's memory, and zeroes when it is off."""
+    with boot(ctx, vcpus=2) as vm:
+        shell(vm)
+        prompt(vm)
+        info = command(vm, "info linux")
+        expect_equal(len(info["vcpus"]), 2, "vCPUs")
+        first, second = (vcpu["guest_exits"] for vcpu in info["vcpus"])
+        expect(first["port"] > 1000 and first["cpuid"] > 10 and second["hlt"] > 0, f"exits: {first} {second}")
+        expect_equal((first["shutdown"], second["invalid_state"]), (0, 0), "exits that end a guest")
+        expect(0 < info["vmm_bytes"] < 2 << 20, f"VMM: {info['vmm_bytes']}")
+        expect_equal(info["held_bytes"] - info["vmm_bytes"], info["memory_bytes"], "its RAM")
+        expect_equal([d.get("source") for d in info["devices"] if d["class"] == "block"],
+                     ["archive:vmlinuz", "archive:initrd.gz"], "its block devices")
+        vm.send("info linux")
+        vm.wait_for(r"vCPU 0: \d+\.\d+ s; exits: .*port \d+", timeout=20)
+        command(vm, "destroy linux")
+        until_state(vm, "linux", "off")
+        info = command(vm, "info linux")
+        expect_equal((info["vmm_bytes"], info["held_bytes"]), (0, 0), "what is held")
+        expect(not any(sum(vcpu["guest_exits"].values()) for vcpu in info["vcpus"]), "nothing is counted")
+        unharmed(vm)
+
+
+@slow
+@limit(300)
 def test_power_button(ctx):
     """`shutdown` presses the power button; the guest's acpid, started by its /init, powers it off."""
     with boot(ctx) as vm:
