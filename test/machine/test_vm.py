@@ -4,7 +4,7 @@ a message that says what happened, and nobody else notices."""
 import os
 
 import linux
-from guests import command, definition, guest, until_state
+from guests import command, definition, guest, said, until_state
 from harness import expect, expect_equal, limit, slow
 
 BYSTANDER = definition("hello", arguments="--wait")
@@ -132,4 +132,28 @@ def test_crash_of_the_vmm(ctx):
         unharmed(vm)
         command(vm, "destroy linux")
         until_state(vm, "linux", "off")
+        vm.poweroff()
+
+
+BROKEN = {
+    "text": ("text", "initrd.gz", 64, r"the kernel is neither a bzImage nor an ELF file; name one in <kernel>"),
+    "short": ("half", "initrd.gz", 64, r"the kernel is shorter than its header says; put the whole file into"),
+    "small": ("vmlinuz", "initrd.gz", 24, r"the kernel does not fit into the guest's memory; raise <memory>"),
+    "full": ("vmlinuz", "large", 72, r"the initrd does not fit into the guest's memory; raise <memory>"),
+}
+
+
+@limit(200)
+def test_kernels_that_cannot_be_loaded(ctx):
+    """Each is told with what is wrong and what to do, and costs its own guest alone."""
+    kernel = linux.read(ctx.root, "vmlinuz")
+    files = {"text": b"console=ttyS0\n" * 1000, "half": kernel[:len(kernel) // 2], "vmlinuz": kernel,
+             "large": bytes(64 << 20), "initrd.gz": linux.initramfs(ctx.root)}
+    guests = {name: linux.definition(name=name, memory=memory, kernel=image).replace("initrd.gz", initrd)
+              for name, (image, initrd, memory, _) in BROKEN.items()}
+    with ctx.boot_pvh(guests=ctx.guests(hello=BYSTANDER, **guests), files=files) as vm:
+        for name, (*_, message) in BROKEN.items():
+            said(vm, rf"{name}: vmm: {message}", timeout=60)
+            said(vm, rf"mgmt: guest {name} ended: exit status 1", timeout=60)
+        unharmed(vm)
         vm.poweroff()
