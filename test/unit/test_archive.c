@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "guestlib/archive.h"
+#include "mgmt/domain/files.h"
 
 static uint8_t archive[4096];
 static size_t archive_bytes;
@@ -42,13 +43,20 @@ static int clear(void **state) {
     return 0;
 }
 
-/* In a block of exactly that size, so that the sanitizer sees every byte too far. */
+/* In a block of exactly that size, so that the sanitizer sees every byte too far. mgmt's table of
+ * files has to find the same. */
 static const uint8_t *find(const char *name, size_t *bytes, size_t length) {
     static uint8_t *copy;
     free(copy);
     copy = malloc(length ? length : 1);
     memcpy(copy, archive, length);
-    return archive_find(copy, length, name, bytes);
+    const uint8_t *found = archive_find(copy, length, name, bytes);
+    size_t by_table;
+    files_start(copy, length);
+    assert_ptr_equal(files_find(name, &by_table), found);
+    if (found)
+        assert_int_equal(by_table, *bytes);
+    return found;
 }
 
 static void assert_contents(const char *name, const char *contents) {
@@ -71,6 +79,23 @@ static void finds_files_by_name(void **state) {
     assert_contents("empty", "");
     assert_null(find("b.txt", &bytes, archive_bytes));
     assert_null(find("", &bytes, archive_bytes));
+}
+
+static void the_first_of_a_name_counts(void **state) {
+    (void)state;
+    char name[8];
+    add("a", "first");
+    add("a", "second");
+    for (unsigned i = 0; i < 20; i++) {
+        snprintf(name, sizeof name, "%u", i);
+        add(name, name);
+    }
+    add_trailer();
+    assert_contents("a", "first");
+    for (unsigned i = 0; i < 20; i++) {
+        snprintf(name, sizeof name, "%u", i);
+        assert_contents(name, name);
+    }
 }
 
 static void passes_folders_and_links_over(void **state) {
@@ -184,6 +209,7 @@ static void survives_random_damage(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(finds_files_by_name, clear),
+        cmocka_unit_test_setup(the_first_of_a_name_counts, clear),
         cmocka_unit_test_setup(passes_folders_and_links_over, clear),
         cmocka_unit_test_setup(refuses_an_archive_cut_anywhere, clear),
         cmocka_unit_test_setup(refuses_lies_about_sizes, clear),
