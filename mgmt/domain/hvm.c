@@ -175,6 +175,8 @@ static enum bh_status make_vcpu(const struct domain *d, struct bh_guest_info *in
         status = hv_bind(vcpu, BH_BIND_VCPU_STATE, state);
     if (!status)
         status = hv_map(state, vmm_space(d), va, READ_WRITE);
+    if (!status) /* or the VMM could ask where in the host's memory it lies */
+        status = hv_narrow(state, 0);
     return status ? status : hv_narrow(vcpu, BH_VCPU_RUN);
 }
 

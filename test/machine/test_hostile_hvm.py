@@ -106,6 +106,21 @@ def test_virtio(ctx):
 
 
 @limit(240)
+def test_in_the_vmms_place(ctx):
+    """A program that means harm, with exactly what a VMM holds."""
+    attempts = ("captable", "states", "beyond-guest")
+    with open(os.path.join(ctx.build, "test", "guest", "hostile", "hostile-vmm.bin"), "rb") as program:
+        files = {"vmm.bin": program.read()}
+    with host(ctx, {name: definition(name, "ends") for name in attempts}, files=files) as vmms:
+        vmms.start(*attempts)
+        vmms.wait_off(*attempts, timeout=100)
+        for name in attempts[:2]:
+            vmms.expect_attempts(name, name)
+        expect(re.search(r"mgmt: guest beyond-guest crashed: its VMM, vCPU 0: fault 14,", vmms.vm.text), "its RAM has an end")
+        vmms.expect_unharmed()
+
+
+@limit(240)
 def test_ends(ctx):
     """Triple faults by each route, and code, stacks and tables where no memory is: the guest ends alone, and its
     VMM says why in three lines."""
