@@ -132,8 +132,8 @@ def test_weights_and_caps(ctx):
 
 
 def answer_ms(vm):
-    """How long one answer and the beginning of the next take: both commands lie in the serial port's buffer at
-    once, so that only the host's own time counts. Each says how long the host has been up."""
+    """How long one answer and the reading of the next command take, both sent at once. Each says how long the
+    host has been up."""
     vm.send_bytes(b"cpu\ncpu\n")
     first, second = (int(vm.wait_for(r"up (\d+) ms on", 60).group(1)) for _ in range(2))
     vm.wait_for("hv guest_exits", 60)
@@ -151,7 +151,9 @@ def test_a_hundred_busy_guests(ctx):
         for name in names:
             command(vm, f"create {name}.xml")
             vm.wait_for(f"guest {name} ready", 60)
-        # The emulator's own input thread is late at times, and guests run meanwhile: hence the median.
-        took = [answer_ms(vm) for _ in range(21)]
-        expect(statistics.median(took) <= 20, f"answers took, in ms of a million instructions: {took}")
+        # The emulator hands over one byte at a time, from a thread that a loaded machine runs late, and guests
+        # run meanwhile; so not every answer counts. If a guest's turns came before mgmt's, each would be late,
+        # by 5 ms for every guest.
+        took = sorted(answer_ms(vm) for _ in range(20))
+        expect(took[len(took) // 4] <= 20, f"answers took, in ms of a million instructions: {took}")
         vm.poweroff(60)
