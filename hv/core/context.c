@@ -26,8 +26,12 @@ void context_unblock(struct context *context, uint32_t reason) {
         return;
     }
     sched_enqueue(context, true);
-    if (!cpu->current || cpu->current->priority < context->priority)
+    const struct context *current = cpu->current;
+    if (!current || current->priority < context->priority)
         cpu->reschedule = true;
+    else if (current->priority == context->priority &&
+             current->table.object == context->table.object)
+        cpu->reschedule = cpu->gives_way = true;
 }
 
 void context_end_wait(struct context *context, enum bh_status status, uint64_t bits,

@@ -108,6 +108,7 @@ struct cpu {
     struct context *current; /* NULL: idle */
     bool reschedule;         /* look for another Context before leaving hv */
     bool enter_guest;        /* current has begun VCPU_RUN; entry.S tests both at once */
+    bool gives_way;          /* one of current's own domain was woken: that one is next */
     uint32_t ready_bitmap;   /* priorities that have ready Contexts */
     struct context *ready[BH_PRIORITIES]; /* the first of each, or NULL */
     struct timer *timers;                 /* root of the heap */

@@ -94,7 +94,13 @@ static void put_back(struct context *context, uint64_t now) {
     if (spent) /* without a quantum only a YIELD ends the turn */
         context->quantum_left = context->quantum ? context->quantum : ~0ull;
     context->preempted_at = spent ? 0 : now;
+    struct cpu *cpu = context->cpu;
+    struct context *woken = cpu->gives_way ? cpu->ready[context->priority] : NULL;
     sched_enqueue(context, !spent);
+    if (woken) { /* most likely what it waits for: a message between vCPUs of one guest */
+        sched_dequeue(woken);
+        sched_enqueue(woken, true);
+    }
 }
 
 /* The first of the highest priority. A turn is meant in the world's time: what more important
@@ -145,6 +151,7 @@ struct context *sched_next(struct cpu *cpu) {
     charge(cpu, now);
     if (cpu->current)
         put_back(cpu->current, now);
+    cpu->gives_way = false;
     struct context *next = NULL;
     if (cpu->ready_bitmap) {
         next = take_first(cpu, now);

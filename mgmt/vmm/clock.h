@@ -4,8 +4,8 @@
 
 #include "mgmt/vmm/vcpu.h"
 
-/* A periodic timer that is faster would do nothing but interrupt, and leave the guest no time to run
- * in. As Linux's KVM has it (min_timer_period_us). */
+/* A periodic timer that is faster would do nothing but interrupt, and leave the guest no time to
+ * run in. As Linux's KVM has it (min_timer_period_us). */
 #define TIMER_PERIOD_NS_MIN 200000u
 
 /* Call once, before the vCPUs run. tsc_hz: the host's. */

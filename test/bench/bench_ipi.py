@@ -6,7 +6,7 @@ ROUNDS = 200
 
 
 @figure("hvm_ipi", most=15_000)
-@figure("hvm_ipi_spin")
+@figure("hvm_ipi_spin", most=15_000)
 def ipis(bench):
     files = {"bench.elf": bench.built("test", "guest", "hvm", "hvm-bench.elf")}
     with bench.boot({"bench": definition("bench", "hvm", "bench.elf", 16, vcpus=2)}, files) as vm:

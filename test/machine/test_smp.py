@@ -52,4 +52,4 @@ def test_reset(ctx):
 def test_triple_fault(ctx):
     with boot(ctx, 3, "triple") as vm:
         vm.wait_for(r"vmm: vCPU 2 stops: triple fault", timeout=60)
-        vm.wait_for(r"guest smp ended: exit status 1", timeout=60)
+        vm.wait_for(r"guest smp ended: triple fault", timeout=60)

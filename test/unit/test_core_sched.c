@@ -84,6 +84,40 @@ static void test_preempted_keeps_its_place(void **state) {
     assert_ptr_equal(run_for(1), second);
 }
 
+/* Who wakes another of its own domain gives way to it, and goes on where it was when that one waits
+ * again; a stranger's turn comes no sooner. */
+static void test_gives_way_to_its_own(void **state) {
+    (void)state;
+    struct context *a = world_spawn(A, 16, 5, QUANTUM), *stranger = world_spawn(B, 16, 5, QUANTUM);
+    struct context *sibling = world_spawn(C, 16, 5, QUANTUM);
+    STATUS(BH_OK, call(BH_HC_CTX_SUSPEND, OWN(C)));
+    STATUS(BH_OK, call(BH_HC_BIND, OWN(C), BH_BIND_CTX_TABLE, OWN(A + 2)));
+    STATUS(BH_OK, call(BH_HC_CTX_RESUME, OWN(C)));
+    STATUS(BH_OK, call(BH_HC_COPY, OWN(C + 3), BH_REF(A + 2, 3), BH_EVENT_SIGNAL, 0));
+    STATUS(BH_OK, call(BH_HC_COPY, OWN(B + 3), BH_REF(A + 2, 4), BH_EVENT_SIGNAL, 0));
+    sleep_for_good();
+    while (!stranger->blocked || !sibling->blocked) {
+        struct context *now = cpus[0]->current;
+        uint64_t number = now == a ? BH_HC_YIELD : BH_HC_WAIT;
+        world_raw(now, number, (const uint64_t[6]){1, BH_DEADLINE_NEVER});
+        world_exit();
+    }
+    assert_ptr_equal(cpus[0]->current, a);
+    world_raw(a, BH_HC_YIELD, (const uint64_t[6]){0}); /* a new turn */
+    world_exit();
+    run_for(500);
+    world_raw(a, BH_HC_SIGNAL, (const uint64_t[6]){4});
+    assert_ptr_equal(world_exit(), a);
+    world_raw(a, BH_HC_SIGNAL, (const uint64_t[6]){3});
+    assert_ptr_equal(world_exit(), sibling);
+    run_for(300);
+    world_raw(sibling, BH_HC_WAIT, (const uint64_t[6]){1, BH_DEADLINE_NEVER});
+    assert_ptr_equal(world_exit(), a);
+    assert_int_equal(cpus[0]->arch.timer,
+                     fake.now + QUANTUM - 800); /* its turn went on meanwhile */
+    assert_ptr_equal(run_for(QUANTUM - 800), stranger);
+}
+
 /* Without a quantum there is no round robin, however often the timer interrupts. */
 static void test_no_quantum_no_turns(void **state) {
     (void)state;
@@ -255,6 +289,7 @@ int main(void) {
         TEST(test_quanta_take_turns),
         TEST(test_woken_goes_to_the_head),
         TEST(test_preempted_keeps_its_place),
+        TEST(test_gives_way_to_its_own),
         TEST(test_no_quantum_no_turns),
         TEST(test_budget_caps),
         TEST(test_used_up_budget_survives_a_sleep),
