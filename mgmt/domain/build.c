@@ -45,7 +45,7 @@ static bool is_hvm(const struct domain *d) {
  * Contexts' stacks. */
 static uint64_t heap_end(const struct domain *d) {
     if (is_hvm(d))
-        return hvm_vmm_pages(&d->image);
+        return hvm_vmm_pages(&d->definition, &d->image);
     return (d->definition.memory_bytes + BH_PAGE_BYTES - 1) / BH_PAGE_BYTES;
 }
 

@@ -34,7 +34,7 @@ void hvm_file_disk(const struct bh_definition *definition, uint32_t index,
 
 /* Pages of the VMM's RAM, of page tables its Space needs besides, and of object memory for the
  * rest. */
-uint64_t hvm_vmm_pages(const struct image *image);
+uint64_t hvm_vmm_pages(const struct bh_definition *definition, const struct image *image);
 uint64_t hvm_pool_pages(const struct hvm *hvm);
 uint64_t hvm_object_pages(const struct hvm *hvm);
 

@@ -30,15 +30,19 @@ static const struct sizes small_sizes[] = {
     [BH_CLASS_NET] = {512, 256, 192 << 10},
 };
 
+/* The files that an HVM guest starts from are mapped, but for the last part of a page of each. */
+static const struct sizes file_sizes = {32, 16, 16 << 10};
+
+/* Devices `first` to `end` of their class. */
 static void add(struct shared_layout *out, const struct sizes *sizes, enum bh_class class,
-                uint32_t count) {
-    for (uint32_t i = 0; i < count; i++)
+                uint32_t first, uint32_t end) {
+    for (uint32_t i = first; i < end; i++)
         out->device[out->devices++] = (struct shared_device){
             .class = class,
             .index = i,
-            .client_units = sizes[class].client_units,
-            .server_units = sizes[class].server_units,
-            .window_bytes = sizes[class].window_bytes,
+            .client_units = sizes->client_units,
+            .server_units = sizes->server_units,
+            .window_bytes = sizes->window_bytes,
         };
 }
 
@@ -57,12 +61,14 @@ static uint64_t page_up(uint64_t offset) {
 void shared_lay_out(const struct bh_definition *definition, struct shared_layout *out) {
     const struct sizes *sizes = is_small(definition) ? small_sizes : usual_sizes;
     *out = (struct shared_layout){0};
-    add(out, sizes, BH_CLASS_CONTROL, 1);
+    uint32_t disks = definition->disks;
+    add(out, &sizes[BH_CLASS_CONTROL], BH_CLASS_CONTROL, 0, 1);
     if (definition->guest_type == BH_GUEST_HVM)
         out->device[SHARED_CONTROL].window_bytes = sizeof(struct bh_guest_statistics);
-    add(out, sizes, BH_CLASS_CONSOLE, definition->consoles);
-    add(out, sizes, BH_CLASS_BLOCK, definition->disks + hvm_files(definition));
-    add(out, sizes, BH_CLASS_NET, definition->nets);
+    add(out, &sizes[BH_CLASS_CONSOLE], BH_CLASS_CONSOLE, 0, definition->consoles);
+    add(out, &sizes[BH_CLASS_BLOCK], BH_CLASS_BLOCK, 0, disks);
+    add(out, &file_sizes, BH_CLASS_BLOCK, disks, disks + hvm_files(definition));
+    add(out, &sizes[BH_CLASS_NET], BH_CLASS_NET, 0, definition->nets);
 
     uint64_t at = BH_PAGE_BYTES; /* after the information page */
     for (uint32_t i = 0; i < out->devices; i++) {

@@ -3,6 +3,7 @@
 import os
 
 import guests
+import linux
 from figures import figure, moment
 
 GUESTS = 8  # of which the memory figure is a mean
@@ -57,6 +58,23 @@ def small_guest(bench):
         with_guests = in_use(vm)
     bench.add("pv_overhead", (with_guests - without) / GUESTS - (1 << 20), None,
               f"1 MiB, a console; mean of {GUESTS}: objects, queues and windows, mgmt's heap")
+
+
+@figure("hvm_overhead", most=1 << 20, unit="bytes")
+def linux_guest(bench):
+    """An idle Linux guest with a disk and a network card: all memory that is not its RAM."""
+    quiet = {f"l{n}": linux.definition(memory=128, name=f"l{n}", devices=guests.net(16 + n) + guests.disk("archive:data"),
+                                       arguments="quiet").replace("</domain>", "<bulkhead autostart='no'/></domain>")
+             for n in range(2)}
+    with bench.boot(quiet, {"data": bytes(1 << 20)}) as vm:
+        guests.ready(vm)
+        used = []
+        for name in quiet:
+            guests.command(vm, f"create {name}.xml")
+            guests.said(vm, guests.LINE + f"{name}: init: up", timeout=300)
+            used.append(in_use(vm))
+    bench.add("hvm_overhead", used[1] - used[0] - (128 << 20), None,
+              "Debian's kernel, 128 MiB, a disk, a network card; hv, VMM and mgmt; the second of two")
 
 
 @figure("base_memory", most=8 << 20, unit="bytes")

@@ -3,7 +3,7 @@
 import time
 
 import linux
-from guests import LINE, command, said
+from guests import LINE, command, disk, net, said
 from harness import expect, limit, manual, slow
 
 LINUX_BOOT_SECONDS = 300  # all of them at once
@@ -37,6 +37,21 @@ def test_hot_paths(ctx):
 def expect_held(vm):
     result = vm.wait_for(r"^paths: (FAILED.*|all held)\n", timeout=120).group(1)
     expect(result == "all held", f"the hot paths: {result}")
+
+
+@slow
+@limit(300)
+def test_every_device(ctx):
+    """As many disks and network cards as a definition may have: the VMM's memory suffices."""
+    devices = "".join(disk("archive:data", target=f"vd{letter}") for letter in "abcdefgh")
+    devices += "".join(net(16 + number) for number in range(4))
+    with ctx.boot_pvh(guests=ctx.guests(linux=linux.definition(memory=128, devices=devices)),
+                      files={"data": ctx.random.randbytes(1 << 20)}) as vm:
+        linux.shell(vm)
+        vm.send("for d in /dev/vd?; do sha256sum <$d; done | sort | uniq -c | wc -l; ls /dev/vd? | wc -l")
+        vm.wait_for(r"^1\n8\n", timeout=60)
+        vm.send("ls -d /sys/class/net/eth? | wc -l")
+        vm.wait_for(r"^4\n", timeout=60)
 
 
 def counters_after(vm, seconds, since):
