@@ -121,6 +121,17 @@ def test_in_the_vmms_place(ctx):
 
 
 @limit(240)
+def test_ipi_storm(ctx):
+    """Four vCPUs that interrupt each other without end."""
+    with host(ctx, {"ipi-storm": definition("ipi-storm", "interrupts", more="<vcpu>4</vcpu>")}) as storm:
+        storm.start("ipi-storm")
+        slowest = storm.wait_off("ipi-storm", timeout=100)
+        print(f"slowest page: {slowest:.2f} s")
+        storm.expect_attempts("ipi-storm", "ipi-storm")
+        storm.expect_unharmed()
+
+
+@limit(240)
 def test_ends(ctx):
     """Triple faults by each route, and code, stacks and tables where no memory is: the guest ends alone, and its
     VMM says why in three lines."""

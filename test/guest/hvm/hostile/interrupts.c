@@ -74,6 +74,28 @@ static void self_storm(void) {
     expect(interrupts_counted() > 10000);
 }
 
+static void send_for_ever(void) {
+    interrupts_on();
+    for (;;) {
+        apic_send(0, APIC_COMMAND_FIXED | VECTOR);
+        apic_send(0, 0x80000 | APIC_COMMAND_FIXED | VECTOR); /* all, itself included */
+        cpuid(0, 0);
+    }
+}
+
+/* Four vCPUs, each at all others, until the first one powers off. */
+static void ipi_storm(void) {
+    count_interrupts(VECTOR);
+    for (uint32_t id = 1; id < 4; id++)
+        cpu_start(id, send_for_ever);
+    interrupts_on();
+    for (unsigned i = 0; i < 2000; i++)
+        apic_send(0, 0xc0000 | APIC_COMMAND_FIXED | VECTOR); /* all others */
+    spin(200 * MHZ);
+    interrupts_off();
+    expect(interrupts_counted() > 1000);
+}
+
 /* All vectors at once, interrupts off; they come by priority when they may. */
 static uint8_t last_vector;
 static bool in_order;
@@ -226,6 +248,7 @@ const struct attack attacks[] = {
     {"deadline-storm", deadline_storm},
     {"timer-nonsense", timer_nonsense},
     {"self-storm", self_storm},
+    {"ipi-storm", ipi_storm},
     {"all-vectors", all_vectors},
     {"nmi-storm", nmi_storm},
     {"all-commands", all_commands},
