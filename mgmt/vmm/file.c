@@ -2,6 +2,8 @@
  */
 #include "mgmt/vmm/file.h"
 
+#include <string.h>
+
 #include "guestlib/block_front.h"
 #include "guestlib/loop.h"
 
@@ -61,19 +63,12 @@ static bool read_disk(const struct loader_file *file, uint64_t at, uint8_t *to, 
     return true;
 }
 
-/* What this saves is dear: kernels and initrds are tens of megabytes. */
-static void copy(void *to, const void *from, uint64_t bytes) {
-    uint64_t quads = bytes / 8, rest = bytes % 8;
-    __asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(quads)::"memory");
-    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(rest)::"memory");
-}
-
 static bool read_file(const struct loader_file *file, uint64_t at, void *to, uint64_t bytes) {
     const struct bh_guest_file *mapped = file->mapped;
     uint64_t here = at < mapped->bytes ? mapped->bytes - at : 0;
     if (here > bytes)
         here = bytes;
-    copy(to, (const uint8_t *)mapped->va + at, here);
+    memcpy(to, (const uint8_t *)mapped->va + at, here);
     return read_disk(file, at + here, (uint8_t *)to + here, bytes - here);
 }
 
