@@ -24,6 +24,25 @@ DefinitionBlock ("", "DSDT", 2, "BHLKHD", "VMM", 1)
                     ReadWrite, 0, 0xC0000000, 0xDFFFFFFF, 0, 0x20000000)
             })
 
+            Name (_PRT, Package ()              /* INTA# of the virtio devices' slots: PCI_IRQ */
+            {
+                Package () { 0x0001FFFF, 0, 0, 11 },
+                Package () { 0x0002FFFF, 0, 0, 11 },
+                Package () { 0x0003FFFF, 0, 0, 11 },
+                Package () { 0x0004FFFF, 0, 0, 11 },
+                Package () { 0x0005FFFF, 0, 0, 11 },
+                Package () { 0x0006FFFF, 0, 0, 11 },
+                Package () { 0x0007FFFF, 0, 0, 11 },
+                Package () { 0x0008FFFF, 0, 0, 11 },
+                Package () { 0x0009FFFF, 0, 0, 11 },
+                Package () { 0x000AFFFF, 0, 0, 11 },
+                Package () { 0x000BFFFF, 0, 0, 11 },
+                Package () { 0x000CFFFF, 0, 0, 11 },
+                Package () { 0x000DFFFF, 0, 0, 11 },
+                Package () { 0x000EFFFF, 0, 0, 11 },
+                Package () { 0x000FFFFF, 0, 0, 11 }
+            })
+
             Device (ISA)
             {
                 Name (_ADR, 0x001F0000)

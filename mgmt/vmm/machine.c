@@ -253,6 +253,10 @@ static void sci(bool level) {
     set_irq(POWER_SCI, level);
 }
 
+static void pci_irq(bool level) {
+    set_irq(PCI_IRQ, level);
+}
+
 static void ended(enum power_end how) {
     machine.end = how;
 }
@@ -279,6 +283,7 @@ void machine_flush(void) {
 
 static void add_chipset(void) {
     pci_init();
+    pci_on_interrupt(pci_irq);
     pci_function_init(&machine.bridge, 0x8086, 0x29c0, 0x060000, 2); /* Q35 host bridge */
     pci_add(&machine.bridge, SLOT_BRIDGE);
     pci_function_init(&machine.lpc, 0x8086, 0x2918, 0x060100, 2); /* ICH9 */

@@ -15,6 +15,7 @@ static struct {
     struct bus_range ports, ecam;
     uint32_t next_io;
     uint64_t next_memory;
+    void (*set_irq)(bool level);
 } pci;
 
 /* --- Building a function --- */
@@ -46,8 +47,8 @@ void pci_function_init(struct pci_function *function, uint16_t vendor, uint16_t 
     pci_set16(function, PCI_VENDOR + 2, device);
     pci_set32(function, PCI_REVISION, class_code << 8 | revision);
     function->writable[PCI_COMMAND] = PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
-    function->writable[PCI_COMMAND + 1] = 0x4; /* INTx off */
-    function->writable[0x3c] = 0xff;           /* interrupt line: a note of the guest's */
+    function->writable[PCI_COMMAND + 1] = PCI_COMMAND_NO_INTX >> 8;
+    function->writable[PCI_INTERRUPT_LINE] = 0xff; /* a note of the guest's */
 }
 
 void pci_add_bar(struct pci_function *function, unsigned index, bool io, uint32_t bytes,
@@ -72,6 +73,36 @@ unsigned pci_add_capability(struct pci_function *function, uint8_t id, unsigned 
     function->capability_last = (uint8_t)at;
     function->capabilities_end = (uint8_t)(at + ((bytes + 3) & ~3u));
     return at;
+}
+
+void pci_add_interrupt(struct pci_function *function) {
+    function->config[PCI_INTERRUPT_PIN] = 1;
+    function->config[PCI_INTERRUPT_LINE] = PCI_IRQ;
+}
+
+void pci_on_interrupt(void (*set)(bool level)) {
+    pci.set_irq = set;
+}
+
+/* One wire for all of them. */
+static void update_irq(void) {
+    bool level = false;
+    for (unsigned i = 0; i < PCI_DEVICES; i++) {
+        const struct pci_function *function = pci.slot[i];
+        level |= function && function->interrupting &&
+                 !(pci_get16(function, PCI_COMMAND) & PCI_COMMAND_NO_INTX);
+    }
+    if (pci.set_irq)
+        pci.set_irq(level);
+}
+
+void pci_interrupt(struct pci_function *function, bool assert) {
+    if (function->interrupting == assert)
+        return;
+    function->interrupting = assert;
+    function->config[PCI_STATUS] &= (uint8_t)~PCI_STATUS_INTERRUPT;
+    function->config[PCI_STATUS] |= assert ? PCI_STATUS_INTERRUPT : 0;
+    update_irq();
 }
 
 /* BARs answer where they say, if the command register lets them. */
@@ -139,6 +170,8 @@ static void config_write(unsigned bus, unsigned device_function, unsigned offset
         *byte = (*byte & (uint8_t)~mask) | (new &mask);
     }
     update_bars(function);
+    if (function->interrupting)
+        update_irq();
     if (function->changed)
         function->changed(function, offset, bytes);
 }

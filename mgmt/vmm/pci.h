@@ -28,9 +28,13 @@
 #define PCI_BAR0 0x10u
 #define PCI_SUBSYSTEM_VENDOR 0x2cu
 #define PCI_CAPABILITIES 0x34u
+#define PCI_INTERRUPT_LINE 0x3cu
+#define PCI_INTERRUPT_PIN 0x3du
 #define PCI_COMMAND_IO 0x1u
 #define PCI_COMMAND_MEMORY 0x2u
 #define PCI_COMMAND_MASTER 0x4u
+#define PCI_COMMAND_NO_INTX 0x400u
+#define PCI_STATUS_INTERRUPT 0x08u
 #define PCI_STATUS_CAPABILITIES 0x10u
 #define PCI_BAR_IO 0x1u
 
@@ -42,6 +46,7 @@ struct pci_function {
         bool io;
         struct bus_range range;
     } bar[PCI_BARS];
+    bool interrupting;        /* its INTA# is asserted, unless the command register forbids it */
     uint8_t capabilities_end; /* where the next capability goes */
     uint8_t capability_last;
     /* After the guest has changed bytes that are writable. May be NULL. */
@@ -51,7 +56,12 @@ struct pci_function {
     void *device;
 };
 
+/* What every function's INTA# is wired to, as the DSDT says: an ISA interrupt, level-triggered. */
+#define PCI_IRQ 11u
+
 void pci_init(void);
+/* The level of PCI_IRQ goes there. */
+void pci_on_interrupt(void (*set)(bool level));
 
 void pci_set16(struct pci_function *function, unsigned offset, uint16_t value);
 void pci_set32(struct pci_function *function, unsigned offset, uint32_t value);
@@ -65,5 +75,8 @@ void pci_add_bar(struct pci_function *function, unsigned index, bool io, uint32_
                  const struct bus_range *handlers);
 /* Room for a capability of `bytes` (the two first of which are filled in): its offset. */
 unsigned pci_add_capability(struct pci_function *function, uint8_t id, unsigned bytes);
+/* Gives it INTA#, which is not asserted yet. */
+void pci_add_interrupt(struct pci_function *function);
+void pci_interrupt(struct pci_function *function, bool assert);
 /* Puts it into a slot and gives its BARs addresses. */
 void pci_add(struct pci_function *function, unsigned slot);

@@ -45,6 +45,20 @@ def test_disk_and_network(ctx):
         vm.wait_for(r"^linux: init: up|init: up", timeout=120)  # and is back
 
 
+@slow
+@limit(300)
+def test_interrupts_by_wire(ctx):
+    """No MSI: all devices share INTA#, level-triggered."""
+    data = ctx.random.randbytes(4 << 20)
+    with boot(ctx, {"data": data}, devices=DISK + NET, arguments="pci=nomsi") as vm:
+        shell(vm)
+        vm.send("grep -c 'IO-APIC.*11-fasteoi.*virtio' /proc/interrupts; sha256sum /dev/vda")
+        vm.wait_for(r"^1$", timeout=30)
+        vm.wait_for(hashlib.sha256(data).hexdigest(), timeout=60)
+        vm.send("ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; ping -c 2 10.0.2.2")
+        vm.wait_for(r"2 packets received", timeout=60)
+
+
 def test_a_truncated_kernel(ctx):
     kernel = linux.read(ctx.root, "vmlinuz")[:1 << 20]
     with boot(ctx, {"vmlinuz": kernel}) as vm:

@@ -74,7 +74,7 @@ static void identity(void **state) {
     assert_int_equal(guest_config_read(0, 4), 0x10441af4);
     assert_int_equal(guest_config_read(PCI_REVISION, 1), 1);
     assert_true(guest_config_read(PCI_SUBSYSTEM_VENDOR + 2, 2) >= 0x40);
-    assert_int_equal(guest_config_read(0x3d, 1), 0); /* no INTx */
+    assert_int_equal(guest_config_read(PCI_INTERRUPT_PIN, 1), 1);
     assert_int_equal(common(VIRTIO_COMMON_QUEUES, 2), 1);
     assert_int_equal(common(VIRTIO_COMMON_QUEUE_SIZE, 2), 16);
     assert_int_equal(common(VIRTIO_COMMON_CONFIG_VECTOR, 2), VIRTIO_VECTOR_NONE);
@@ -239,6 +239,47 @@ static void bad_queues_need_a_reset(void **state) {
     entropy_flows(NULL);
 }
 
+static bool wire;
+
+static void set_wire(bool level) {
+    wire = level;
+}
+
+static uint8_t add_buffer_and_take_isr(void) {
+    struct guest_buffer buffer = {guest_alloc(64, 1), 64, true};
+    guest_add(&receive, &buffer, 1);
+    guest_kick(&g, &receive);
+    assert_true(wire);
+    return (uint8_t)guest_read(g.isr, 1);
+}
+
+/* A driver without MSI-X: the interrupt stays until the ISR register was read. */
+static void without_msix_there_is_a_wire(void **state) {
+    (void)state;
+    pci_on_interrupt(set_wire);
+    assert_int_equal(guest_config_read(PCI_INTERRUPT_PIN, 1), 1);
+    assert_int_equal(guest_config_read(PCI_INTERRUPT_LINE, 1), PCI_IRQ);
+    assert_true(guest_negotiate(&g, VIRTIO_F_VERSION_1));
+    guest_config_write(g.msix_capability + 2u, 2, 0);
+    guest_queue_set(&g, &receive, 0, 8, 0);
+    guest_run(&g);
+    assert_false(wire);
+    assert_int_equal(add_buffer_and_take_isr(), 1);
+    assert_false(wire);
+    assert_int_equal(guest_read(g.isr, 1), 0);
+
+    guest_config_write(PCI_COMMAND, 2, 7 | PCI_COMMAND_NO_INTX);
+    struct guest_buffer buffer = {guest_alloc(64, 1), 64, true};
+    guest_add(&receive, &buffer, 1);
+    guest_kick(&g, &receive);
+    assert_false(wire);
+    assert_true(guest_config_read(PCI_STATUS, 2) & PCI_STATUS_INTERRUPT);
+    guest_config_write(PCI_COMMAND, 2, 7);
+    assert_true(wire);
+    set_common(VIRTIO_COMMON_STATUS, 1, 0); /* a reset takes it back */
+    assert_false(wire);
+}
+
 static void nothing_before_driver_ok(void **state) {
     (void)state;
     set_common(VIRTIO_COMMON_QUEUE_ENABLE, 2, 1); /* before FEATURES_OK */
@@ -345,6 +386,7 @@ int main(void) {
         ENTROPY(masked_vectors_wait),
         ENTROPY(no_master_no_memory_access),
         ENTROPY(bad_queues_need_a_reset),
+        ENTROPY(without_msix_there_is_a_wire),
         ENTROPY(nothing_before_driver_ok),
         cmocka_unit_test_setup_teardown(console_writes, open_console, close_device),
         cmocka_unit_test_setup_teardown(console_takes_input, open_console, close_device),

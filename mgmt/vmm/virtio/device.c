@@ -14,12 +14,18 @@ bool virtio_running(const struct virtio_device *d, unsigned queue) {
     return is_up(d) && d->queue[queue].enabled && !d->queue[queue].ring.broken;
 }
 
-/* 4.1.5.1.3, 4.1.5.3: without MSI-X there is the ISR register, which a driver can poll. */
+void virtio_update_intx(struct virtio_device *d) {
+    pci_interrupt(&d->function, d->isr && !msix_enabled(&d->msix));
+}
+
+/* 4.1.5.1.3, 4.1.5.3: without MSI-X the ISR register says what INTA# is for. */
 static void interrupt(struct virtio_device *d, uint16_t vector, uint8_t isr_bit) {
-    if (msix_enabled(&d->msix))
+    if (msix_enabled(&d->msix)) {
         msix_signal(&d->msix, vector);
-    else
+    } else {
         d->isr |= isr_bit;
+        virtio_update_intx(d);
+    }
 }
 
 static void serve_queue(struct virtio_device *d, unsigned queue) {
@@ -95,6 +101,7 @@ static void virtio_forget(struct virtio_device *d) {
                                             .vector = VIRTIO_VECTOR_NONE,
                                             .ring = {.broken = true}}; /* until it is enabled */
     msix_clear(&d->msix);
+    virtio_update_intx(d);
 }
 
 /* Requests in flight would overtake those of the next driver: the reset waits for them. */

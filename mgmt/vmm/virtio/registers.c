@@ -144,6 +144,7 @@ static uint64_t memory_read(void *device, uint64_t offset, unsigned bytes) {
     if (offset == ISR) {
         uint8_t isr = d->isr;
         d->isr = 0; /* 4.1.4.5 */
+        virtio_update_intx(d);
         return isr;
     }
     uint8_t image[VIRTIO_COMMON_LENGTH];
@@ -204,6 +205,7 @@ static void config_changed(struct pci_function *function, unsigned offset, unsig
         bar->write(bar->device, at, bytes, value & (UINT32_MAX >> (32 - 8 * bytes)));
     }
     msix_config_written(&d->msix);
+    virtio_update_intx(d);
 }
 
 /* --- the function --- */
@@ -247,6 +249,7 @@ void virtio_add_registers(struct virtio_device *d,
                 &(struct bus_range){.write = notify_write, .device = d});
     pci_add_bar(f, VIRTIO_BAR_MEMORY, false, MEMORY_BYTES,
                 &(struct bus_range){.read = memory_read, .write = memory_write, .device = d});
+    pci_add_interrupt(f);
     add_capabilities(d);
     msix_init(&d->msix, f, message, d->queues + 1, VIRTIO_BAR_MEMORY, MSIX_TABLE, MSIX_PENDING);
     f->reading = config_reading;

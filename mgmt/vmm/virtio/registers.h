@@ -9,4 +9,5 @@ void virtio_add_registers(struct virtio_device *d,
 
 /* device.c: what writes to registers do. */
 void virtio_write_status(struct virtio_device *d, uint8_t value);
+void virtio_update_intx(struct virtio_device *d);
 void virtio_enable_queue(struct virtio_device *d, struct virtio_queue *q);
