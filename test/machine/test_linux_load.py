@@ -4,7 +4,7 @@ import time
 
 import linux
 from guests import LINE, command, disk, net, said
-from harness import expect, limit, manual, slow
+from harness import expect, limit, slow, soak
 
 LINUX_BOOT_SECONDS = 300  # all of them at once
 
@@ -83,9 +83,8 @@ def test_twelve_idle(ctx):
     expect(share >= 0.95, f"12 idle guests leave the processor {share:.1%} halted, wanted 95 %")
 
 
-@manual
+@soak
 @limit(7200)
 def test_fifty_idle(ctx):
-    """For the soak suite."""
     share = idle_share(ctx, 50)
     expect(share >= 0.95, f"50 idle guests leave the processor {share:.1%} halted, wanted 95 %")
