@@ -107,7 +107,9 @@ static void find_features(void) {
     features.smap = seven.ebx & CPUID_7_EBX_SMAP;
     features.umip = seven.ecx & CPUID_7_ECX_UMIP;
     features.large_1gib = cpuid(0x80000001, 0).edx & CPUID_80000001_EDX_PAGE1GB;
-    uint32_t widths = cpuid(0x80000008, 0).eax; /* a leaf of every processor with long mode */
+    uint32_t widths = 48u << 8 | 36; /* without the leaf: SDM 3A, 4.1.4 */
+    if (cpuid(0x80000000, 0).eax >= 0x80000008)
+        widths = cpuid(0x80000008, 0).eax;
     features.physical_bits = (uint8_t)widths;
     features.virtual_bits = (uint8_t)(widths >> 8);
 }
