@@ -12,6 +12,7 @@
  */
 
 /* Object memory and shared memory, always mapped. */
+/*@ assigns \nothing; */
 void *arch_object_pointer(struct pa address);
 struct pa arch_object_address(const void *object);
 
@@ -46,6 +47,8 @@ void arch_space_flush(struct space *space);
 void arch_space_retire(struct space *space);
 
 /* One past the last guest-physical address that can be mapped. */
+/*@ assigns \nothing;
+  @ ensures \result <= 0x1000000000000; */
 uint64_t arch_guest_end(void);
 
 /* --- Guest mode --------------------------------------------------------------------------------
@@ -53,6 +56,7 @@ uint64_t arch_guest_end(void);
  * A Context whose `vcpu` is set runs in guest mode: the architecture enters the guest instead of
  * ring 3 and calls vcpu_exit() when its VMM is needed. */
 
+/*@ assigns \nothing; */
 bool arch_guest_mode(void);     /* the processor can; else there are no Vcpus and guest Spaces */
 uint64_t arch_vcpu_bytes(void); /* the processor's page and the object behind it */
 void arch_vcpu_init(struct vcpu *vcpu);
@@ -107,6 +111,8 @@ enum bh_status arch_reset(void);     /* returns NOT_READY if it knows no way */
 enum bh_status arch_power_off(void); /* likewise */
 
 /* A bug of hv's own: says so, with registers and build id, and stops the machine. */
+/*@ assigns \nothing;
+  @ ensures \false; */
 _Noreturn void arch_panic(const char *reason);
 
 void arch_log(const char *text, size_t bytes); /* to the log ring and the serial line */
@@ -116,5 +122,8 @@ void arch_relax(void); /* inside a spin loop */
 
 /* All ones if index < bound, else 0, computed without a branch, so that it holds under speculation.
  */
+/*@ assigns \nothing;
+  @ ensures index < bound ==> \forall uint64_t x; (x & \result) == x;
+  @ ensures index >= bound ==> \result == 0; */
 uint64_t arch_bounds_mask(uint64_t index, uint64_t bound);
 #include "hv_arch_inline.h" /* this_cpu(), arch_now(), accessors that must be inline on hot paths */

@@ -1,7 +1,26 @@
 /* The structural calls on capabilities and memory. */
 #include "hv/core/call.h"
 
+/*@ predicate is_sane{L}(struct slot *s) =
+  @   s->ports.first + s->ports.count <= 65536 &&
+  @   (s->type == BH_TYPE_REGION ==> s->base.raw + s->pages * 4096 <= 0xffffffffffffffff) &&
+  @   (s->type == BH_TYPE_EVENT ==> \valid_read((struct event *)s->object)); */
+
 /* The type's own part of a copy: `copy` starts as the source's contents. */
+/*@ requires \valid_read(source) && \valid(copy) && \separated(source, copy);
+  @ requires copy->base.raw == source->base.raw && copy->pages == source->pages;
+  @ requires copy->ports.first == source->ports.first && copy->ports.count == source->ports.count;
+  @ requires is_sane(source);
+  @ assigns copy->ref.badge, copy->region, copy->base, copy->pages, copy->ports;
+  @ ensures \result == BH_OK && source->type == BH_TYPE_REGION ==>
+  @   source->base.raw <= copy->base.raw &&
+  @   copy->base.raw + copy->pages * 4096 <= source->base.raw + source->pages * 4096;
+  @ ensures \result == BH_OK && source->type == BH_TYPE_PORTS ==>
+  @   source->ports.first <= copy->ports.first &&
+  @   copy->ports.first + copy->ports.count <= source->ports.first + source->ports.count;
+  @ ensures \result == BH_OK && source->type == BH_TYPE_CPU ==>
+  @   copy->ref.badge <= source->ref.badge;
+  @ ensures \result == BH_OK ==> source->type != BH_TYPE_UNTYPED; */
 static enum bh_status derive(const struct slot *source, struct slot *copy, uint64_t a, uint64_t b) {
     switch (source->type) {
     case BH_TYPE_UNTYPED:
@@ -26,7 +45,7 @@ static enum bh_status derive(const struct slot *source, struct slot *copy, uint6
     case BH_TYPE_PORTS:
         if (b == 0)
             return BH_OK;
-        if (!within(source->ports.count, a - source->ports.first, b)) /* huge if it lies below */
+        if (a < source->ports.first || !within(source->ports.count, a - source->ports.first, b))
             return BH_BAD_ARG;
         copy->ports.first = (uint32_t)a;
         copy->ports.count = (uint32_t)b;
@@ -36,6 +55,31 @@ static enum bh_status derive(const struct slot *source, struct slot *copy, uint6
     }
 }
 
+/*@ requires \valid(parent) && \valid(child) && \valid_read(contents);
+  @ requires \separated(parent, child, contents) && parent->depth < BH_DEPTH_MAX;
+  @ requires parent->next == \null || (\valid(parent->next) &&
+  @   \separated(parent->next, child, parent, contents));
+  @ assigns *child, parent->next, parent->next->prev;
+  @ ensures child->rights == rights && child->flags == 0 && child->depth == parent->depth + 1; */
+static void insert_copy(struct slot *parent, struct slot *child, const struct slot *contents,
+                        uint8_t rights) {
+    *child = *contents;
+    child->rights = rights;
+    child->flags = 0;
+    slot_insert_child(parent, child);
+}
+
+/*@ requires \valid_read(call) && \valid(call->slot[0]) && \valid(call->slot[1]);
+  @ requires \separated(call, call->slot[0], call->slot[1]) || call->slot[0] == call->slot[1];
+  @ requires call->slot[0]->next == \null || (\valid(call->slot[0]->next) &&
+  @   \separated(call->slot[0]->next, call, call->slot[1], call->slot[0]));
+  @ requires is_sane(call->slot[0]);
+  @ ensures \result.status == BH_OK ==> \old(call->slot[1]->type) == BH_TYPE_NONE;
+  @ ensures \result.status == BH_OK ==>
+  @   (call->slot[1]->rights & ~\old(call->slot[0]->rights)) == 0;
+  @ ensures \result.status == BH_OK ==> call->slot[1]->depth == call->slot[0]->depth + 1;
+  @ ensures \result.status == BH_OK ==> call->slot[1]->flags == 0;
+  @ ensures \result.status == BH_OK ==> call->slot[0]->rights == \old(call->slot[0]->rights); */
 struct result act_copy(const struct call *call) {
     struct slot *source = call->slot[0], *destination = call->slot[1];
     if (slot_empty(source))
@@ -48,10 +92,7 @@ struct result act_copy(const struct call *call) {
     enum bh_status status = derive(source, &copy, call->value[3], call->value[4]);
     if (status != BH_OK)
         return answer(status);
-    copy.rights = source->rights & (uint8_t)call->value[2];
-    copy.flags = 0;
-    *destination = copy;
-    slot_insert_child(source, destination);
+    insert_copy(source, destination, &copy, rights_narrowed(source->rights, call->value[2]));
     return answer(BH_OK);
 }
 
@@ -67,11 +108,16 @@ struct result act_move(const struct call *call) {
     return answer(BH_OK);
 }
 
+/*@ requires \valid_read(call) && \valid(call->slot[0]) && \separated(call, call->slot[0]);
+  @ assigns call->slot[0]->rights;
+  @ ensures \result.status == BH_OK ==>
+  @   (call->slot[0]->rights & ~\old(call->slot[0]->rights)) == 0;
+  @ ensures \result.status != BH_OK ==> call->slot[0]->rights == \old(call->slot[0]->rights); */
 struct result act_narrow(const struct call *call) {
     struct slot *slot = call->slot[0];
     if (slot_empty(slot))
         return answer(BH_BAD_CAP);
-    slot->rights &= (uint8_t)call->value[1];
+    slot->rights = rights_narrowed(slot->rights, call->value[1]);
     return answer(BH_OK);
 }
 

@@ -13,11 +13,25 @@ void hypercall(struct context *caller, uint64_t number);
 /* object.c: making objects, and how much memory they and Regions take. Memory is zeroed and as
  * large as object_bytes says; the slot is empty and not in the tree; on return it is filled as the
  * original, with all rights, still to be inserted. */
+/*@ assigns \nothing;
+  @ ensures \result <= UNTYPED_PAGES_MAX * 4096;
+  @ ensures (type == BH_TYPE_REGION || type == BH_TYPE_UNTYPED) && \result != 0 ==>
+  @   \result == size * 4096;
+  @ ensures type == BH_TYPE_REGION && \result != 0 ==> size <= REGION_PAGES_MAX; */
 uint64_t object_bytes(enum bh_type type, uint64_t size); /* 0: no such type or size out of bounds */
+/*@ assigns \nothing;
+  @ ensures \result == 64 || \result == 4096; */
 uint64_t object_alignment(enum bh_type type);
+/*@ assigns *slot; */
 void object_make(struct slot *slot, enum bh_type type, void *memory, uint64_t size, uint32_t kind);
+/*@ requires \valid(slot);
+  @ assigns *slot;
+  @ ensures slot->base.raw == base.raw && slot->untyped.pages == pages; */
 void untyped_make(struct slot *slot, enum bh_kind kind, struct pa base, uint64_t pages,
                   uint64_t clean);
+/*@ requires \valid(slot);
+  @ assigns *slot;
+  @ ensures slot->base.raw == base.raw && slot->pages == pages; */
 void region_make(struct slot *slot, enum bh_kind kind, struct pa base, uint32_t pages);
 
 /* untyped.c */
@@ -37,6 +51,8 @@ enum bh_status region_map(struct write_held held, struct slot *region, struct sp
 bool region_unmap(struct write_held held, struct slot *region, uint32_t *work);
 bool space_clear(struct write_held held, struct space *space, uint32_t *work);
 void region_moved(struct slot *region);  /* the slot has a new address */
+/*@ requires \valid(region);
+  @ assigns region->region; */
 void region_forget(struct slot *region); /* it is mapped nowhere: a copy, or after the last page */
 void *space_pool_take(struct space *space); /* a zeroed page, or NULL */
 

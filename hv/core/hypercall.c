@@ -5,6 +5,9 @@
 
 /* The slot `index` of a table, or NULL. The mask keeps a mispredicted bounds check from reading
  * beyond the table. Slot 0 is not a slot. */
+/*@ requires is_table(table);
+  @ assigns \result \from table, index, table->count;
+  @ ensures \result == \null || (0 < index < table->count && \result == &table->slot[index]); */
 static inline struct slot *table_slot(struct captable *table, uint64_t index) {
     if (index == 0 || index >= table->count)
         return NULL;
@@ -13,8 +16,13 @@ static inline struct slot *table_slot(struct captable *table, uint64_t index) {
 }
 
 /* A capability of the caller's own table: type and rights in one check. */
+/*@ requires \valid_read(caller) && is_table((struct captable *)caller->table.object);
+  @ requires \valid(cap) && \separated(cap, caller, (struct captable *)caller->table.object);
+  @ assigns *cap;
+  @ ensures \result == BH_OK ==> names(caller->table.object, index, *cap) &&
+  @   (*cap)->type == type && (rights & ~(*cap)->rights) == 0; */
 static inline enum bh_status own_cap(struct context *caller, uint64_t index, enum bh_type type,
-                                     uint32_t rights, struct slot **cap) {
+                                     uint8_t rights, struct slot **cap) {
     *cap = table_slot(caller->table.object, index);
     if (!*cap || (*cap)->type != type)
         return BH_BAD_CAP;
@@ -133,6 +141,12 @@ static const struct {
 _Static_assert(COUNT(structural_calls) == BH_HC_COUNT, "complete");
 
 /* The slot that a bh_ref names, empty or not. */
+/*@ requires \valid_read(caller) && holds_tables((struct captable *)caller->table.object);
+  @ requires \valid(slot) && \separated(slot, caller, (struct captable *)caller->table.object);
+  @ assigns *slot;
+  @ ensures \result == BH_OK ==> \valid(*slot);
+  @ ensures \result == BH_OK && naming == ANY && ref >> 32 == 0 ==>
+  @   names(caller->table.object, ref & 0xffffffff, *slot); */
 static enum bh_status ref_slot(struct context *caller, uint64_t ref, enum naming naming,
                                struct slot **slot) {
     struct captable *table = caller->table.object;
@@ -142,12 +156,23 @@ static enum bh_status ref_slot(struct context *caller, uint64_t ref, enum naming
             own_cap(caller, ref >> 32, BH_TYPE_CAPTABLE, BH_CAPTABLE_MANAGE, &cap);
         if (status != BH_OK)
             return status;
+        /*@ assert names(caller->table.object, ref >> 32, cap) && cap->type == BH_TYPE_CAPTABLE &&
+          @   (BH_CAPTABLE_MANAGE & ~cap->rights) == 0; */
+        //@ assert is_table((struct captable *)cap->object);
         table = cap->object;
     }
+    //@ assert is_table(table);
     *slot = table_slot(table, ref & 0xffffffffu);
     return *slot ? BH_OK : BH_BAD_CAP;
 }
 
+/*@ requires \valid_read(caller) && holds_tables((struct captable *)caller->table.object);
+  @ requires \valid_read(operand) && \valid(slot);
+  @ requires \separated(slot, caller, operand, (struct captable *)caller->table.object);
+  @ assigns *slot;
+  @ ensures \result == BH_OK && operand->naming != NUMBER &&
+  @   !(operand->naming == OPTIONAL && value == 0) && operand->type != BH_TYPE_NONE ==>
+  @     (*slot)->type == operand->type && (operand->rights & ~(*slot)->rights) == 0; */
 static enum bh_status decode(struct context *caller, const struct operand *operand, uint64_t value,
                              struct slot **slot) {
     if (operand->naming == NUMBER || (operand->naming == OPTIONAL && value == 0))

@@ -24,6 +24,14 @@ struct captable {
 };
 _Static_assert(sizeof(struct captable) == 64, "slots are aligned");
 
+/*@ predicate is_table{L}(struct captable *t) =
+  @   \valid(t) && t->count <= 65536 && \valid(t->slot + (0 .. t->count - 1));
+  @ predicate holds_tables{L}(struct captable *t) = is_table(t) &&
+  @   \forall integer i; 0 <= i < t->count && t->slot[i].type == BH_TYPE_CAPTABLE ==>
+  @     is_table((struct captable *)t->slot[i].object);
+  @ predicate names{L}(void *t, integer i, struct slot *s) =
+  @   0 < i < ((struct captable *)t)->count && s == &((struct captable *)t)->slot[i]; */
+
 /* A page map with the pool its table pages come from. The pool pages follow the object in memory.
  */
 struct space {

@@ -33,12 +33,20 @@ void region_moved(struct slot *region) {
 }
 
 /* What is writable and executable at once, a guest's own kernel sorts out. */
+/*@ requires \valid_read(space);
+  @ assigns \nothing; */
 static bool rights_valid(const struct space *space, uint32_t rights) {
     const uint32_t both = BH_REGION_WRITE | BH_REGION_EXEC;
     return (rights & ~both) == BH_REGION_READ &&
            (space->kind == BH_SPACE_GUEST || (rights & both) != both);
 }
 
+/*@ requires \valid_read(space);
+  @ assigns \nothing;
+  @ ensures \result && space->kind != BH_SPACE_GUEST ==>
+  @   BH_USER_VA_MIN <= va && va + pages * 4096 <= BH_USER_VA_END;
+  @ ensures \result && space->kind == BH_SPACE_GUEST ==> va + pages * 4096 <= 0x1000000000000;
+  @ ensures \result ==> va % 4096 == 0; */
 static bool range_valid(const struct space *space, uint64_t va, uint64_t pages) {
     bool guest = space->kind == BH_SPACE_GUEST;
     uint64_t first = guest ? 0 : BH_USER_VA_MIN, end = guest ? arch_guest_end() : BH_USER_VA_END;

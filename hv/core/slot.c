@@ -6,6 +6,12 @@
 /* The list starts here; roots are inserted behind it. It holds no capability itself. */
 static struct slot head;
 
+/*@ requires \valid(before) && \valid(slot) && \separated(before, slot);
+  @ requires before->next == \null ||
+  @   (\valid(before->next) && \separated(before->next, slot, before));
+  @ assigns before->next, slot->prev, slot->next, before->next->prev;
+  @ ensures before->next == slot && slot->prev == before && slot->next == \old(before->next);
+  @ ensures slot->next != \null ==> slot->next->prev == slot; */
 static void link_after(struct slot *before, struct slot *slot) {
     slot->prev = before;
     slot->next = before->next;

@@ -61,6 +61,9 @@ struct slot {
 _Static_assert(sizeof(struct slot) == 64, "published in the boot information");
 #define ROLE_DOORBELL UINT8_MAX
 
+/*@ requires \valid_read(slot);
+  @ assigns \nothing;
+  @ ensures \result <==> slot->type == BH_TYPE_NONE; */
 static inline bool slot_empty(const struct slot *slot) {
     return slot->type == BH_TYPE_NONE;
 }
@@ -68,16 +71,37 @@ static inline bool slot_empty(const struct slot *slot) {
 #define REGION_PAGES_MAX ((1u << 27) - 1)
 #define UNTYPED_PAGES_MAX (1ull << 40) /* their bytes fit 52 address bits */
 
+/* The only way from a capability's rights to others. */
+/*@ assigns \nothing;
+  @ ensures (\result & ~rights) == 0; */
+static inline uint8_t rights_narrowed(uint8_t rights, uint64_t mask) {
+    return rights & (uint8_t)mask;
+}
+
 /* Puts a root (depth 0) into the tree: only at boot. The other fields are the caller's to fill. */
 void slot_insert_root(struct slot *slot);
 
 /* Puts `child` right after `parent`, one deeper. The caller has checked slot_may_have_child. */
+/*@ requires \valid(parent) && \valid(child) && \separated(parent, child);
+  @ requires parent->depth < BH_DEPTH_MAX;
+  @ requires parent->next == \null ||
+  @   (\valid(parent->next) && \separated(parent->next, child, parent));
+  @ assigns child->depth, parent->next, child->prev, child->next, parent->next->prev;
+  @ ensures child->depth == parent->depth + 1;
+  @ ensures parent->next == child && child->prev == parent && child->next == \old(parent->next);
+  @ ensures child->next != \null ==> child->next->prev == child; */
 void slot_insert_child(struct slot *parent, struct slot *child);
+/*@ requires \valid_read(parent);
+  @ assigns \nothing;
+  @ ensures \result <==> parent->depth < BH_DEPTH_MAX; */
 bool slot_may_have_child(const struct slot *parent);
 
 /* Fills a hidden slot of the object `owner`: a child of `target`, naming the same. */
 void slot_refer(struct slot *hidden, struct slot *target, void *owner, uint8_t role);
 
+/*@ requires \valid_read(slot) && (slot->next == \null || \valid_read(slot->next));
+  @ assigns \nothing;
+  @ ensures \result <==> slot->next != \null && slot->next->depth > slot->depth; */
 bool slot_has_children(const struct slot *slot);
 
 /* The first leaf at or below `slot`: at most BH_DEPTH_MAX steps. */
@@ -85,6 +109,13 @@ struct slot *slot_leaf(struct slot *slot);
 
 /* Takes a leaf out of the tree and empties it. There is no removal of an inner node: its
  * descendants would have to change their depths, or become somebody else's. */
+/*@ requires \valid(slot) && \valid(slot->prev) && \separated(slot, slot->prev);
+  @ requires slot->next == \null ||
+  @   (\valid(slot->next) && \separated(slot, slot->next, slot->prev));
+  @ requires slot->next == \null || slot->next->depth <= slot->depth;
+  @ assigns slot->prev->next, slot->next->prev, *slot;
+  @ ensures \old(slot->prev)->next == \old(slot->next);
+  @ ensures \old(slot->next) != \null ==> \old(slot->next)->prev == \old(slot->prev); */
 void slot_remove(struct slot *slot);
 
 /* `to` (empty) takes the place of `from` in the tree; `from` is empty afterwards. */

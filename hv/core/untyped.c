@@ -1,6 +1,11 @@
 /* Untyped memory: making objects of it, and cleaning it. */
 #include "hv/core/call.h"
 
+/*@ predicate is_untyped{L}(struct slot *s) = \valid(s) && s->type == BH_TYPE_UNTYPED &&
+  @   s->untyped.pages <= UNTYPED_PAGES_MAX && s->untyped.clean <= s->untyped.pages * 4096 &&
+  @   s->untyped.used <= s->untyped.clean &&
+  @   s->base.raw + s->untyped.pages * 4096 <= 0x10000000000000; */
+
 /* What one call zeroes at most: bounds the time with interrupts off. */
 enum { CLEAN_STEP_BYTES = ARCH_SCRUB_PAGES * PAGE_BYTES };
 
@@ -14,6 +19,8 @@ static void restart_if_free(struct slot *untyped) {
 }
 
 /* Frames and shared memory: what a new owner could read. */
+/*@ requires \valid_read(untyped);
+  @ assigns \nothing; */
 static bool is_readable(const struct slot *untyped) {
     return untyped->untyped.kind == BH_KIND_FRAME || untyped->untyped.kind == BH_KIND_SHARED;
 }
@@ -21,6 +28,11 @@ static bool is_readable(const struct slot *untyped) {
 /* Zeroes memory up to `end` as far as it is not known to be clean, one step; the gap that an
  * object's alignment leaves is zeroed with it, for all below `clean` counts as zero. True when all
  * of it is clean. */
+/*@ requires is_untyped(untyped) && end <= untyped->untyped.pages * 4096;
+  @ assigns untyped->untyped.clean;
+  @ ensures \old(untyped->untyped.clean) <= untyped->untyped.clean <=
+  @   untyped->untyped.pages * 4096;
+  @ ensures \result <==> untyped->untyped.clean >= end; */
 static bool clean_up_to(struct write_held held, struct slot *untyped, uint64_t end) {
     uint64_t from = untyped->untyped.clean;
     if (from >= end)
@@ -46,6 +58,7 @@ static bool dying_first(struct write_held held) {
 }
 
 /* May memory of `kind` become `type`? */
+/*@ assigns \nothing; */
 static bool kind_suits(enum bh_kind kind, enum bh_type type) {
     if (type == BH_TYPE_UNTYPED)
         return true;
@@ -55,6 +68,7 @@ static bool kind_suits(enum bh_kind kind, enum bh_type type) {
 }
 
 /* What only a processor with guest mode can use. */
+/*@ assigns \nothing; */
 static bool is_for_guests(enum bh_type type, uint32_t kind) {
     return type == BH_TYPE_VCPU || (type == BH_TYPE_SPACE && kind == BH_SPACE_GUEST);
 }
@@ -75,38 +89,46 @@ void untyped_give_back(const struct slot *child) {
         parent->untyped.clean = start + clean;
 }
 
-struct result act_retype(const struct call *call) {
-    struct slot *untyped = call->slot[0], *destination = call->slot[3];
-    uint64_t size = call->value[2];
-    if (call->value[1] > BH_TYPE_DEVICE || call->value[4] > BH_SPACE_DEVICE)
-        return answer(BH_BAD_ARG);
-    enum bh_type type = (enum bh_type)call->value[1];
-    uint32_t kind = (uint32_t)call->value[4];
-    if (dying_first(call->held))
-        return answer(BH_AGAIN);
-    restart_if_free(untyped);
-
+/* Hands out what follows the watermark, so that nothing is handed out twice. */
+/*@ requires is_untyped(untyped) && \valid(destination) && \separated(untyped, destination);
+  @ requires untyped->next == \null || (\valid(untyped->next) &&
+  @   \separated(untyped->next, destination, untyped));
+  @ ensures untyped->untyped.used <= untyped->untyped.clean;
+  @ ensures untyped->untyped.clean <= untyped->untyped.pages * 4096;
+  @ ensures \result != BH_OK ==> untyped->untyped.used == \old(untyped->untyped.used);
+  @ ensures \result == BH_OK ==> \old(destination->type) == BH_TYPE_NONE;
+  @ ensures \result == BH_OK ==> untyped->untyped.used > \old(untyped->untyped.used);
+  @ ensures \result == BH_OK && type == BH_TYPE_REGION ==>
+  @   destination->base.raw >= untyped->base.raw + \old(untyped->untyped.used) &&
+  @   destination->base.raw + destination->pages * 4096 ==
+  @     untyped->base.raw + untyped->untyped.used;
+  @ ensures \result == BH_OK && type == BH_TYPE_UNTYPED ==>
+  @   destination->base.raw >= untyped->base.raw + \old(untyped->untyped.used) &&
+  @   destination->base.raw + destination->untyped.pages * 4096 ==
+  @     untyped->base.raw + untyped->untyped.used; */
+static enum bh_status carve(struct write_held held, struct slot *untyped, enum bh_type type,
+                            uint64_t size, struct slot *destination, uint32_t kind) {
     enum bh_kind memory = untyped->untyped.kind;
     bool paged = type == BH_TYPE_UNTYPED || type == BH_TYPE_REGION;
     uint64_t bytes = object_bytes(type, size);
     if (!bytes || !kind_suits(memory, type) ||
         (kind != BH_SPACE_RING3 && (type != BH_TYPE_SPACE || kind != BH_SPACE_GUEST)))
-        return answer(BH_BAD_ARG);
+        return BH_BAD_ARG;
     if (is_for_guests(type, kind) && !arch_guest_mode())
-        return answer(BH_NOT_READY);
+        return BH_NOT_READY;
     if (!slot_empty(destination))
-        return answer(BH_BUSY);
+        return BH_BUSY;
     if (!slot_may_have_child(untyped))
-        return answer(BH_TOO_DEEP);
+        return BH_TOO_DEEP;
     uint64_t total = untyped->untyped.pages * PAGE_BYTES;
     uint64_t start = align_up(untyped->untyped.used, object_alignment(type));
     if (start > total || bytes > total - start)
-        return answer(BH_NO_MEMORY);
+        return BH_NO_MEMORY;
     uint64_t end = start + bytes;
     if (type == BH_TYPE_REGION && is_readable(untyped) && untyped->untyped.clean < end)
-        return answer(BH_DIRTY);
-    if (!paged && !clean_up_to(call->held, untyped, end))
-        return answer(BH_AGAIN);
+        return BH_DIRTY;
+    if (!paged && !clean_up_to(held, untyped, end))
+        return BH_AGAIN;
 
     struct pa base = pa_add(untyped->base, start);
     uint64_t clean = untyped->untyped.clean;
@@ -121,7 +143,18 @@ struct result act_retype(const struct call *call) {
     untyped->untyped.used = end;
     if (clean < end)
         untyped->untyped.clean = end;
-    return answer(BH_OK);
+    return BH_OK;
+}
+
+struct result act_retype(const struct call *call) {
+    uint64_t type = call->value[1], kind = call->value[4];
+    if (type > BH_TYPE_DEVICE || kind > BH_SPACE_DEVICE)
+        return answer(BH_BAD_ARG);
+    if (dying_first(call->held))
+        return answer(BH_AGAIN);
+    restart_if_free(call->slot[0]);
+    return answer(carve(call->held, call->slot[0], (enum bh_type)type, call->value[2],
+                        call->slot[3], (uint32_t)kind));
 }
 
 struct result act_scrub(const struct call *call) {

@@ -31,7 +31,7 @@ def fake_build(ctx):
 def test_help(ctx):
     status, said = dev(ctx)
     expect_equal(status, 0, "status")
-    for command in "setup build run test bench image fmt lint clean".split():
+    for command in "setup build run test bench image prove fmt lint clean".split():
         expect(f"./dev {command}" in said, f"help shows {command}")
 
 
