@@ -543,12 +543,13 @@ static void note_and_set_again(void *context) {
 static void timers_run_in_order(void **state) {
     (void)state;
     order_count = 0;
-    uint64_t now = loop_now_ns();
-    loop_timer_set(&timers[2], now + 3000000, note, (void *)3);
+    uint64_t now =
+        loop_now_ns(); /* far enough apart for a busy machine: each in a turn of its own */
+    loop_timer_set(&timers[2], now + 400000000, note, (void *)3);
     loop_timer_set(&timers[0], now + 1000000, note_and_set_again, (void *)1);
     loop_timer_set(&timers[1], now + 9000000000, note, (void *)7);
     loop_timer_set(&timers[3], now + 2000, note, (void *)8);
-    loop_timer_set(&timers[1], now + 2000000, note, (void *)2); /* moves */
+    loop_timer_set(&timers[1], now + 300000000, note, (void *)2); /* moves */
     loop_timer_cancel(&timers[3]);
     loop_timer_cancel(&timers[3]);
     loop_timer_cancel(&timers[4]);
