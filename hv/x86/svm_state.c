@@ -224,7 +224,8 @@ void arch_vcpu_store(struct vcpu *vcpu, uint32_t groups) {
             *(volatile uint64_t *)page_at(vcpu, &words[i]) = *(uint64_t *)own_at(vcpu, &words[i]);
     vmcb->ss.attributes =
         (uint16_t)((vmcb->ss.attributes & ~(DPL << DPL_SHIFT)) | (vmcb->cpl & DPL) << DPL_SHIFT);
-    for (unsigned i = 0; i < COUNT(segments) && segments[i].group <= groups; i++)
+    /* Below CONTROL are their groups only: a VMM that asks for it alone passes none of them. */
+    for (unsigned i = 0; i < COUNT(segments) && segments[i].group <= groups % BH_VCPU_CONTROL; i++)
         if (segments[i].group & groups)
             store_segment(vcpu, &segments[i]);
     if (groups & BH_VCPU_CONTROL) {

@@ -27,9 +27,9 @@ static void sleep_kickable(uint32_t number) {
 static struct lock lock = {.held = true, .kick = kick, .sleep = sleep_kickable};
 
 /* All else: by who holds the lock. */
-static uint32_t kicks;              /* vCPUs to be kicked as soon as it is dropped */
-static uint64_t loop_deadline_told; /* what the first Context went outside with */
-static uint64_t loop_mask_told;
+static uint32_t kicks;         /* vCPUs to be kicked as soon as it is dropped */
+static uint64_t deadline_told; /* what the first Context went outside with */
+static uint64_t mask_told;
 
 void run_wake(struct vcpu *vcpu) {
     if (!vcpu->outside)
@@ -38,18 +38,23 @@ void run_wake(struct vcpu *vcpu) {
     kicks |= 1u << vcpu->number;
 }
 
-/* The first Context sleeps by what the loop wants; somebody else may have changed that. */
-static void tell_loop(const struct vcpu *vcpu) {
-    uint64_t deadline = loop_deadline_tsc(), mask = loop_event_mask();
-    if (vcpu->number != 0 && deadline >= loop_deadline_told && mask == loop_mask_told)
+/* The first Context sleeps by what the loop wants; another one may have changed that. */
+static void tell_first(void) {
+    uint64_t deadline = loop_deadline_tsc(), mask = KICK_MASK | loop_event_mask();
+    if (deadline >= deadline_told && mask == mask_told)
         return;
-    loop_deadline_told = deadline;
-    loop_mask_told = mask;
+    deadline_told = deadline;
+    mask_told = mask;
     run_wake(machine_vcpu(0));
 }
 
-static void go_outside(struct vcpu *vcpu) {
-    tell_loop(vcpu);
+static void go_outside(struct vcpu *vcpu, uint64_t deadline, uint64_t mask) {
+    if (vcpu->number == 0) {
+        deadline_told = deadline;
+        mask_told = mask;
+    } else {
+        tell_first();
+    }
     vcpu->outside = true;
     uint32_t now = kicks;
     kicks = 0;
@@ -67,9 +72,10 @@ static void come_back(struct vcpu *vcpu) {
 static uint64_t deadline_tsc(const struct vcpu *vcpu) {
     uint64_t due = vcpu->lapic.due_tsc;
     uint64_t deadline = due == LAPIC_TIMER_OFF ? BH_DEADLINE_NEVER : clock_host_tsc(due);
-    if (vcpu->number == 0 && loop_deadline_tsc() < deadline)
-        deadline = loop_deadline_tsc();
-    return deadline;
+    if (vcpu->number != 0)
+        return deadline;
+    uint64_t of_loop = loop_deadline_tsc();
+    return of_loop < deadline ? of_loop : deadline;
 }
 
 static uint64_t event_mask(const struct vcpu *vcpu) {
@@ -84,7 +90,7 @@ static void serve(const struct vcpu *vcpu) {
 
 static void sleep_outside(struct vcpu *vcpu) {
     uint64_t deadline = deadline_tsc(vcpu), mask = event_mask(vcpu);
-    go_outside(vcpu);
+    go_outside(vcpu, deadline, mask);
     uint64_t bits = vcpu_backend_wait(mask, deadline);
     come_back(vcpu);
     loop_serve(bits);
@@ -94,7 +100,7 @@ static enum bh_exit run_outside(struct vcpu *vcpu) {
     machine_deliver(vcpu);
     uint64_t deadline = deadline_tsc(vcpu), mask = event_mask(vcpu);
     uint32_t groups = vcpu_before_run(vcpu);
-    go_outside(vcpu);
+    go_outside(vcpu, deadline, mask);
     enum bh_exit exit = vcpu_backend_run(vcpu, groups, deadline, mask);
     come_back(vcpu);
     vcpu_after_run(vcpu, exit);
