@@ -96,18 +96,23 @@ static void take_completions(struct front *front) {
 }
 
 void front_service(struct front *front) {
+    bool again;
     front->in_service = true;
     do {
         if (!front->queue.broken)
             resubmit(front);
         take_completions(front);
-        if (front->queue.broken)
+        bool gone = front->queue.broken;
+        if (gone)
             end_all(front);
         if (front->class->room)
             front->class->room(front);
         if (queue_publish(&front->queue))
             hc_signal(front->device->signal_slot);
-    } while (!front->work.posted && !queue_sleep(&front->queue));
+        /* A push may be what finds the server lying: then nothing else would come to end what is in
+         * flight. */
+        again = front->queue.broken != gone || (!front->work.posted && !queue_sleep(&front->queue));
+    } while (again);
     front->in_service = false;
 }
 

@@ -522,6 +522,142 @@ static void net_says_when_there_is_no_room(void **state) {
     assert_true(!servers[NET].queue.broken);
 }
 
+/* --- a hostile server ----------------------------------------------------------------------------
+ */
+
+/* Writes a completion into the server's ring, whatever the two ends agreed on. */
+static void forge(enum device device, struct bh_completion completion) {
+    const struct bh_device_info *info = &domain.device[device];
+    struct bh_queue_header *header = (void *)info->server_va;
+    struct bh_completion *ring = (void *)(info->server_va + BH_QUEUE_HEADER_BYTES);
+    ring[header->tail++ % SERVER_UNITS] = completion;
+    pending |= 1ull << info->event_bit;
+}
+
+static struct bh_queue_header *forged_header(enum device device) {
+    pending |= 1ull << domain.device[device].event_bit;
+    return (void *)domain.device[device].server_va;
+}
+
+static void complete_twice(void) {
+    forge(BLOCK, (struct bh_completion){.tag = 0, .status = BH_OK, .value = 4096});
+    forge(BLOCK, (struct bh_completion){.tag = 0, .status = BH_OK, .value = 4096});
+}
+static void complete_first_tag_beyond(void) {
+    forge(BLOCK, (struct bh_completion){.tag = SERVER_UNITS, .status = BH_OK});
+}
+static void complete_last_tag(void) {
+    forge(BLOCK, (struct bh_completion){.tag = UINT32_MAX, .status = BH_OK});
+}
+static void complete_too_many(void) {
+    forged_header(BLOCK)->tail += SERVER_UNITS + 1;
+}
+static void uncomplete(void) {
+    forged_header(BLOCK)->tail--;
+}
+static void claim_unpublished(void) {
+    forged_header(BLOCK)->head += CLIENT_UNITS + 1;
+    forge(BLOCK, (struct bh_completion){.tag = 0, .status = BH_OK, .value = 4096});
+}
+static void unread(void) {
+    forged_header(BLOCK)->head -= CLIENT_UNITS + 1;
+    forge(BLOCK, (struct bh_completion){.tag = 0, .status = BH_OK, .value = 4096});
+}
+
+static void lie(void *told_lie) {
+    (*(void (*const *)(void))told_lie)();
+}
+
+/* Each costs the guest that device: every request ends, once, and none is taken any more. */
+static void block_gives_up_who_breaks_the_protocol(void **state) {
+    static void (*const lies[])(void) = {complete_twice,
+                                         complete_first_tag_beyond,
+                                         complete_last_tag,
+                                         complete_too_many,
+                                         uncomplete,
+                                         claim_unpublished,
+                                         unread};
+    for (unsigned i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+        block = block_front_open(0);
+        servers[BLOCK].swallow = true;
+        submit_many();
+        loop_timer_set(&takeover, loop_now_ns() + 1000000, lie, (void *)&lies[i]);
+        loop_run();
+        assert_int_equal(awaited, 0);
+        assert_int_equal(last_status, BH_DISCONNECTED);
+        stop(state);
+        start(state);
+    }
+}
+
+static uint64_t random_state;
+
+static uint64_t random_next(void) { /* xorshift64 */
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state;
+}
+
+/* Believable lies and wild ones in everything that a server writes. */
+static void scribble(enum device device) {
+    struct bh_queue_header *header = forged_header(device);
+    uint64_t r = random_next();
+    switch (r & 15) {
+    case 0:
+        header->tail = (uint32_t)random_next();
+        break;
+    case 1:
+        header->head += (uint32_t)(r >> 8 & 7) - 3;
+        break;
+    case 2:
+        header->generation += (uint32_t)(r >> 8 & 1);
+        break;
+    case 3:
+        header->wake = (uint32_t)random_next();
+        break;
+    default:
+        forge(device,
+              (struct bh_completion){.tag = (uint32_t)(r >> 8) % (SERVER_UNITS + 1),
+                                     .status = r >> 20 & 7 ? BH_OK : (uint8_t)(r >> 24),
+                                     .flags = (uint8_t)(r >> 32),
+                                     .value = r >> 40 & 7 ? r >> 44 & 2047 : random_next()});
+    }
+}
+
+static uint64_t net_frames;
+
+/* A frame is never longer than all buffers, and all of it can be read. */
+static void receive_any(void *context, const struct net_frame *frame) {
+    (void)context;
+    static uint8_t all[WINDOW_BYTES];
+    assert_in_range(frame->bytes, 1, sizeof all);
+    net_frame_read(frame, 0, all, frame->bytes);
+    net_frames++;
+}
+
+static void net_believes_no_completion(void **state) {
+    static uint8_t data[3000];
+    struct net_handlers handlers = {receive_any, room, NULL};
+    random_state = 1;
+    net_frames = 0;
+    for (unsigned round = 0; round < 100; round++) {
+        struct net_front *net = net_front_open(0, &handlers);
+        struct net_piece piece = {data, sizeof data};
+        servers[NET].swallow = true;
+        for (unsigned turn = 0; turn < 8; turn++) {
+            net_front_transmit(net, &piece, 1, (struct bh_net_offload){0});
+            run_for_a_moment();
+            for (unsigned i = random_next() % 4; i > 0; i--)
+                scribble(NET);
+        }
+        run_for_a_moment();
+        stop(state);
+        start(state);
+    }
+    assert_true(net_frames > 0);
+}
+
 /* --- the loop ------------------------------------------------------------------------------------
  */
 
@@ -605,6 +741,8 @@ int main(void) {
         TEST(net_receives_frames_of_any_length),
         TEST(net_transmits_pieces_as_one_frame),
         TEST(net_says_when_there_is_no_room),
+        TEST(block_gives_up_who_breaks_the_protocol),
+        TEST(net_believes_no_completion),
         TEST(timers_run_in_order),
         TEST(muted_bits_stay_pending),
     };

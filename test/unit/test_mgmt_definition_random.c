@@ -14,7 +14,7 @@
 
 #include "mgmt/config/definition.h"
 
-#define DEFINITIONS 40000u
+#define DEFINITIONS 20000u
 #define FILE_NAME "guests/r.xml"
 
 static uint64_t random_state;
