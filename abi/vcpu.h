@@ -102,6 +102,9 @@ enum bh_exit {
 #define BH_EXIT_MEMORY_FETCH 0x2u
 #define BH_EXIT_MEMORY_PRESENT 0x4u /* mapped, but not for this access */
 #define BH_EXIT_MEMORY_TABLE 0x8u   /* while walking the guest's page tables */
+#define BH_EXIT_MEMORY_DELIVERY                                                                    \
+    0x10u /* not by the instruction at RIP but while an event was delivered; an event that only    \
+             waits to be injected does not count */
 
 /* want: what the VMM waits for. */
 #define BH_VCPU_WANT_INTERRUPT 0x1u /* exit when it can take an interrupt: window_priority */

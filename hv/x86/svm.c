@@ -134,11 +134,11 @@ static void use_virtual_interrupt(struct vmcb *vmcb, uint64_t virtual, bool inte
 
 /* An external interrupt that the guest can take at once goes in as a virtual interrupt (15.21.4)
  * instead of by EVENTINJ: what that brought QEMU 7.2 delivers a second time, whatever RFLAGS.IF
- * says, if it leaves its loop before the next exit. */
+ * says, if it leaves its loop before the next exit. It has no NRIP save; what has gets EVENTINJ. */
 static bool make_virtual(struct vmcb *vmcb) {
     uint64_t event = vmcb->eventinj, virtual = vmcb->virtual_interrupt;
-    if ((event & (EVENT_V | EVENT_TYPE)) != EVENT_V || !(vmcb->rflags & RFLAGS_IF) ||
-        vmcb->interrupt_shadow || (virtual & V_IRQ))
+    if (svm.nrip_save || (event & (EVENT_V | EVENT_TYPE)) != EVENT_V ||
+        !(vmcb->rflags & RFLAGS_IF) || vmcb->interrupt_shadow || (virtual & V_IRQ))
         return false;
     vmcb->eventinj = 0;
     use_virtual_interrupt(

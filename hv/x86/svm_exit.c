@@ -56,7 +56,8 @@ static void memory_exit(struct vcpu *vcpu, const struct vmcb *vmcb) {
           (info & NPF_P ? BH_EXIT_MEMORY_PRESENT : 0) |
               (info & NPF_WRITE ? BH_EXIT_MEMORY_WRITE : 0) |
               (info & NPF_FETCH ? BH_EXIT_MEMORY_FETCH : 0) |
-              (info & NPF_TABLE ? BH_EXIT_MEMORY_TABLE : 0),
+              (info & NPF_TABLE ? BH_EXIT_MEMORY_TABLE : 0) |
+              (vmcb->exitintinfo & EVENT_V ? BH_EXIT_MEMORY_DELIVERY : 0),
           0);
 }
 

@@ -338,8 +338,8 @@ static void report_once(const struct vcpu *vcpu, const uint8_t *code, unsigned c
 
 bool emulate_memory_access(struct vcpu *vcpu) {
     const struct bh_vcpu_state *state = vcpu->state;
-    if ((state->qualification & (BH_EXIT_MEMORY_FETCH | BH_EXIT_MEMORY_TABLE)) ||
-        (state->event & BH_EVENT_VALID))
+    if (state->qualification &
+        (BH_EXIT_MEMORY_FETCH | BH_EXIT_MEMORY_TABLE | BH_EXIT_MEMORY_DELIVERY))
         return false;
     uint8_t code[INSTRUCTION_BYTES_MAX];
     struct instruction in;

@@ -184,12 +184,23 @@ static void refused(void **state) {
     assert_int_equal(guest_state.event & 0xff, EXCEPTION_UD);
     assert_true(DO("\x89\xc3")); /* no memory operand at all */
     assert_int_equal(guest_state.event & 0xff, EXCEPTION_UD);
-    guest_state.event = BH_EVENT_VALID | 0x20;
-    assert_false(emulate_memory_access(&guest_vcpu)); /* while an interrupt is delivered */
     guest_state.event = 0;
+    guest_state.qualification = BH_EXIT_MEMORY_DELIVERY;
+    assert_false(emulate_memory_access(&guest_vcpu));
     guest_state.qualification = BH_EXIT_MEMORY_FETCH;
     assert_false(emulate_memory_access(&guest_vcpu));
     assert_int_equal(seen.reads + seen.writes, 0);
+}
+
+/* What waits to be injected says nothing of the access, and goes on waiting. */
+static void event_waits(void **state) {
+    (void)state;
+    assert_true(DO("\x8b\x03")); /* mov (%rbx), %eax */
+    guest_state.rip = CODE;
+    guest_state.event = BH_EVENT_VALID | 0x20;
+    assert_true(emulate_memory_access(&guest_vcpu));
+    assert_int_equal(guest_state.event, BH_EVENT_VALID | 0x20);
+    assert_int_equal(seen.reads, 2);
 }
 
 /* An instruction at the end of a page whose neighbour is not there. */
@@ -254,6 +265,7 @@ static void strings_across_pages(void **state) {
 
     memcpy(guest_ram + CODE, "\x66\xa5", 2); /* MOVSW: the device is behind the second page */
     guest_state.rip = CODE;
+    guest_state.qualification = 0;
     guest_state.general[RSI] = 0x22000;
     guest_state.general[RDI] = 0x20fff;
     map_small(0x21000, 0, 0);
@@ -356,6 +368,7 @@ int main(void) {
         cmocka_unit_test_setup(arithmetic, setup),
         cmocka_unit_test_setup(strings, setup),
         cmocka_unit_test_setup(refused, setup),
+        cmocka_unit_test_setup(event_waits, setup),
         cmocka_unit_test_setup(code_at_an_edge, setup),
         cmocka_unit_test_setup(walks, setup),
         cmocka_unit_test(lengths),
