@@ -22,7 +22,7 @@ import sys
 import harness
 import vm as machine
 
-CONDITIONS = "QEMU TCG, -icount shift=0,sleep=off, -cpu max,la57=off, 1 CPU"
+CONDITIONS = "QEMU TCG, -icount shift=0,sleep=off, -cpu max,la57=off,cx16=off, 1 CPU"
 
 # What a transition costs on hardware, for the projection: rough cycles on a current server core, stated so
 # that the sum can be checked. Instructions are taken at 2 a cycle.

@@ -221,7 +221,9 @@ class VM(Console):
         self.sockets = tempfile.mkdtemp(prefix="bulkhead-")  # socket paths have to be short
         # One more processor than there is, for hot-plugging: else QEMU 7.2 leaves out the guest's memory
         # barriers (CF_PARALLEL; mended in 8.1), and a device thread and the driver miss each other's wishes.
-        self.command = [QEMU, "-machine", f"{machine},accel=tcg", "-cpu", cpu, "-m", str(mem),
+        # Without CMPXCHG16B: QEMU 7.2 sets its flags from a stale state (mended in 8.0), and a
+        # Linux guest that is interrupted right after one goes on with TF, NT or AC set.
+        self.command = [QEMU, "-machine", f"{machine},accel=tcg", "-cpu", f"{cpu},cx16=off", "-m", str(mem),
                         "-smp", f"{smp},maxcpus={smp + 1}", "-nodefaults", "-display", "none", "-no-user-config",
                         "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
                         "-qmp", f"unix:{self.sockets}/qmp,server=on,wait=off"]
