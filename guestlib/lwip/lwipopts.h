@@ -42,6 +42,7 @@
 #define LWIP_WND_SCALE 1
 #define TCP_RCV_SCALE 3
 #define TCP_WND (256 * 1024)
+#define TCP_WND_UPDATE_THRESHOLD (TCP_WND / 4) /* not for every long frame */
 #define TCP_SND_BUF (256 * 1024)
 #define TCP_SND_QUEUELEN (4 * TCP_SND_BUF / TCP_MSS)
 #define TCP_SNDLOWAT (32 * 1024)
@@ -57,3 +58,6 @@
 #define LWIP_HOOK_FILENAME "guestlib/lwip/hooks.h"
 #define LWIP_RAND() stack_rand()
 #define LWIP_HOOK_TCP_ISN stack_isn
+
+/* Long segments where the device cuts them. */
+#define LWIP_HOOK_TCP_INPACKET_PCB segments_received

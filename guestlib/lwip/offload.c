@@ -51,7 +51,11 @@ static bool parse_ip(const uint8_t *ip, uint16_t ether_type, struct offload_tcp 
     return ether_type == 0x0800 && ip[0] == 0x45 && ip[IPV4_PROTOCOL] == PROTOCOL_TCP && !fragment;
 }
 
-bool offload_parse(const uint8_t *start, size_t start_bytes, size_t frame_bytes,
+static uint32_t min(uint32_t a, uint32_t b) {
+    return a < b ? a : b;
+}
+
+bool offload_parse(const uint8_t *start, size_t start_bytes, size_t frame_bytes, uint16_t mtu,
                    struct offload_tcp *tcp) {
     uint32_t ip_payload;
     if (start_bytes < ETHERNET_BYTES + IPV6_BYTES ||
@@ -62,10 +66,11 @@ bool offload_parse(const uint8_t *start, size_t start_bytes, size_t frame_bytes,
     uint32_t tcp_bytes = (header[TCP_OFFSET] >> 4) * 4u;
     tcp->header_bytes = (uint16_t)(tcp->tcp_at + tcp_bytes);
     if (tcp_bytes < TCP_BYTES_MIN || tcp->header_bytes > start_bytes || ip_payload < tcp_bytes ||
-        tcp->tcp_at + ip_payload != frame_bytes)
+        tcp->tcp_at + ip_payload != frame_bytes || tcp->header_bytes >= ETHERNET_BYTES + mtu)
         return false;
     memcpy(tcp->header, start, tcp->header_bytes);
     tcp->payload_bytes = ip_payload - tcp_bytes;
+    tcp->cut_bytes = min(tcp->payload_bytes, ETHERNET_BYTES + mtu - tcp->header_bytes);
     tcp->sequence = (uint32_t)get16(header + TCP_SEQUENCE) << 16 | get16(header + TCP_SEQUENCE + 2);
     tcp->mergeable = tcp->payload_bytes > 0 && (header[TCP_FLAGS] & ~(FLAG_PSH | FLAG_ACK)) == 0;
     return true;
@@ -90,7 +95,7 @@ static void blank(const struct offload_tcp *tcp, uint8_t *header) {
 bool offload_follows(const struct offload_tcp *first, uint32_t payload_bytes,
                      const struct offload_tcp *next) {
     if (!first->mergeable || !next->mergeable || first->header_bytes != next->header_bytes ||
-        payload_bytes % first->payload_bytes != 0 || next->payload_bytes > first->payload_bytes ||
+        payload_bytes % first->cut_bytes != 0 || next->cut_bytes > first->cut_bytes ||
         next->sequence != first->sequence + payload_bytes)
         return false;
     uint8_t a[OFFLOAD_HEADER_BYTES_MAX], b[OFFLOAD_HEADER_BYTES_MAX];
@@ -115,12 +120,12 @@ struct bh_net_offload offload_finish(struct offload_tcp *first, uint32_t payload
     }
     own[TCP_FLAGS] |= last->header[last->tcp_at + TCP_FLAGS] & FLAG_PSH;
     put16(own + TCP_CHECKSUM, fold(sum)); /* of the pseudo-header; the device adds the rest */
-    bool several = payload_bytes > first->payload_bytes;
+    bool several = payload_bytes > first->cut_bytes;
     uint8_t gso_type = first->ipv6 ? BH_NET_GSO_TCP6 : BH_NET_GSO_TCP4;
     return (struct bh_net_offload){
         .checksum_start = first->tcp_at,
         .checksum_offset = TCP_CHECKSUM,
-        .gso_bytes = several ? (uint16_t)first->payload_bytes : 0,
+        .gso_bytes = several ? (uint16_t)first->cut_bytes : 0,
         .gso_type = several ? gso_type : BH_NET_GSO_NONE,
         .flags = BH_NET_NEEDS_CHECKSUM,
     };

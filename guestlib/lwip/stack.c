@@ -9,6 +9,7 @@
 #include "guestlib/loop.h"
 #include "guestlib/lwip/hooks.h"
 #include "guestlib/lwip/offload.h"
+#include "guestlib/lwip/segments.h"
 #include "guestlib/net_front.h"
 #include "guestlib/random.h"
 #include "guestlib/tsc.h"
@@ -142,7 +143,20 @@ static bool parse_tcp(const struct stack *stack, const struct pbuf *p, struct of
     if (stack->checksum_flags & NETIF_CHECKSUM_GEN_TCP)
         return false; /* the device can do nothing for us */
     u16_t bytes = pbuf_copy_partial(p, start, sizeof start, 0);
-    return offload_parse(start, bytes, p->tot_len, tcp);
+    return offload_parse(start, bytes, p->tot_len, stack->netif.mtu, tcp);
+}
+
+static bool cuts_frames(const struct stack *stack) {
+    const uint32_t needed = BH_NET_FEATURE_GSO | BH_NET_FEATURE_CHECKSUM;
+    return (net_front_info(stack->net)->features & needed) == needed;
+}
+
+uint32_t segments_bytes_max(const struct netif *netif) {
+    const struct stack *stack = netif->state;
+    size_t bytes = net_front_frame_bytes_max(stack->net);
+    if (!cuts_frames(stack) || bytes < OFFLOAD_HEADER_BYTES_MAX)
+        return 0;
+    return (uint32_t)bytes - OFFLOAD_HEADER_BYTES_MAX;
 }
 
 /* Collects the first frame of the queue and all that can leave with it; returns how many. */
@@ -164,8 +178,7 @@ static uint32_t collect(struct stack *stack, struct gather *gather,
     gather_add(gather, p, gather->tcp.header_bytes, SIZE_MAX);
     last = gather->tcp;
     uint32_t frames = 1, payload = gather->tcp.payload_bytes;
-    bool gso = net_front_info(stack->net)->features & BH_NET_FEATURE_GSO;
-    while (gso && stack->queue_head + frames != stack->queue_tail) {
+    while (cuts_frames(stack) && stack->queue_head + frames != stack->queue_tail) {
         struct offload_tcp next;
         p = stack->queue[(stack->queue_head + frames) % QUEUE_MAX];
         if (!parse_tcp(stack, p, &next) || !offload_follows(&gather->tcp, payload, &next) ||

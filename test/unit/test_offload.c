@@ -12,6 +12,7 @@
 #include "guestlib/random.h"
 
 #define MSS 1000u
+#define MTU 1500u
 
 static const uint8_t ipv4[] = {
     2,    0,  0,    0,    0,  1, 2,    0, 0,  0, 0,    2,    0x08, 0x00, /* Ethernet */
@@ -61,7 +62,7 @@ static struct offload_tcp parse(const struct form *form, uint32_t sequence, uint
                                 uint8_t flags) {
     struct offload_tcp tcp;
     build(form, sequence, payload, flags);
-    assert_true(offload_parse(frame, form->bytes, form->bytes + payload, &tcp));
+    assert_true(offload_parse(frame, form->bytes, form->bytes + payload, MTU, &tcp));
     assert_int_equal(tcp.payload_bytes, payload);
     assert_int_equal(tcp.sequence, sequence);
     assert_int_equal(tcp.header_bytes, form->bytes);
@@ -109,6 +110,29 @@ static void merges_segments_that_follow(void **state) {
         pseudo[35] = (uint8_t)tcp_bytes;
         assert_int_equal(first.header[form->tcp_at + 16] << 8 | first.header[form->tcp_at + 17],
                          sum(pseudo, sizeof pseudo));
+    }
+}
+
+/* Segments of several frames: the device cuts each frame as long as the link allows. */
+static void has_long_segments_cut(void **state) {
+    (void)state;
+    for (size_t f = 0; f < 2; f++) {
+        const struct form *form = &forms[f];
+        uint32_t full = MTU + 14 - (uint32_t)form->bytes;
+        struct offload_tcp first = parse(form, 0, 16 * full, 0x10);
+        assert_int_equal(first.cut_bytes, full);
+        struct offload_tcp last = parse(form, 16 * full, 2 * full + 1, 0x18);
+        assert_true(offload_follows(&first, 16 * full, &last));
+        struct offload_tcp further = parse(form, 18 * full + 1, full, 0x10);
+        assert_false(offload_follows(&first, 18 * full + 1, &further));
+        struct bh_net_offload offload = offload_finish(&first, 18 * full + 1, &last);
+        assert_int_equal(offload.gso_type, form->gso_type);
+        assert_int_equal(offload.gso_bytes, full);
+        struct offload_tcp alone = parse(form, 0, full + 1, 0x11); /* with FIN */
+        assert_int_equal(offload_finish(&alone, full + 1, &alone).gso_bytes, full);
+        struct offload_tcp small = parse(form, 0, full - 1, 0x10);
+        struct offload_tcp longer = parse(form, full - 1, 2 * full, 0x10);
+        assert_false(offload_follows(&small, full - 1, &longer));
     }
 }
 
@@ -170,11 +194,11 @@ static void passes_other_frames_by(void **state) {
     for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
         build(&forms[0], 0, 10, 0x10);
         frame[changes[i].at] = changes[i].value;
-        assert_false(offload_parse(frame, sizeof ipv4, sizeof ipv4 + 10, &tcp));
+        assert_false(offload_parse(frame, sizeof ipv4, sizeof ipv4 + 10, MTU, &tcp));
     }
     build(&forms[0], 0, 10, 0x10);
     for (size_t bytes = 0; bytes < sizeof ipv4; bytes++)
-        assert_false(offload_parse(frame, bytes, bytes, &tcp));
+        assert_false(offload_parse(frame, bytes, bytes, MTU, &tcp));
 }
 
 /* The vector of the SipHash paper's appendix. */
@@ -192,6 +216,7 @@ static void hashes_as_published(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(merges_segments_that_follow),
+        cmocka_unit_test(has_long_segments_cut),
         cmocka_unit_test(leaves_one_segment_alone),
         cmocka_unit_test(does_not_merge_what_does_not_belong_together),
         cmocka_unit_test(passes_other_frames_by),
