@@ -32,8 +32,10 @@ static void read_completed(const struct bh_completion *completion) {
     if (completion->status != BH_OK || completion->value > sizeof text)
         return; /* a console that answers nonsense is not asked again */
     window_read(&console.front.window, console.input_chunk, 0, text, completion->value);
-    submit_read();
+    /* Only then the next: a handler that writes services this front end too, and must not find
+     * itself called from there, again and again while somebody types. */
     console.input(console.input_context, text, completion->value);
+    submit_read();
 }
 
 static void completed(struct front *front, const struct front_request *request,

@@ -8,7 +8,8 @@
 #include "guestlib/hypercall.h"
 #include "guestlib/tsc.h"
 
-/* Completions taken in one turn, so that one device cannot keep all others waiting. */
+/* Completions taken in one turn, so that one device cannot keep all others waiting, nor a server
+ * that answers at once what it is asked while it is serviced. */
 #define COMPLETIONS_PER_TURN 128u
 
 /* front_wait looks at least this often: it may run on a Context whose Event the server does not
@@ -81,9 +82,9 @@ static void resubmit(struct front *front) {
     }
 }
 
-static void take_completions(struct front *front) {
+static void take_completions(struct front *front, unsigned *left) {
     struct bh_completion completion;
-    for (unsigned i = 0; i < COMPLETIONS_PER_TURN; i++) {
+    for (; *left > 0; --*left) {
         if (!queue_take_completion(&front->queue, &completion))
             return;
         if (completion.tag >= front->tags || !front->requests[completion.tag].in_flight) {
@@ -97,11 +98,12 @@ static void take_completions(struct front *front) {
 
 void front_service(struct front *front) {
     bool again;
+    unsigned left = COMPLETIONS_PER_TURN;
     front->in_service = true;
     do {
         if (!front->queue.broken)
             resubmit(front);
-        take_completions(front);
+        take_completions(front, &left);
         bool gone = front->queue.broken;
         if (gone)
             end_all(front);

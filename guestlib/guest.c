@@ -18,6 +18,12 @@
 int main(int argc, char **argv) __attribute__((weak)); /* mgmt has boot_main instead */
 _Noreturn void guest_start(const void *info, uint64_t context);
 
+/* The information page as it was at the start: the host can write to its own for as long as the
+ * guest lives, and where the devices are must not change with it. */
+static union {
+    struct bh_domain_info domain;
+    uint8_t bytes[BH_PAGE_BYTES];
+} information;
 static const struct bh_domain_info *domain;
 static uint64_t tsc_hz;
 
@@ -83,10 +89,11 @@ static int split_arguments(char **argv) {
 
 static _Noreturn void start_domain(const struct bh_domain_info *info) {
     static char *argv[ARGUMENTS_MAX];
-    domain = info;
-    tsc_hz = info->tsc_hz;
-    heap_init((void *)info->heap_va, info->heap_bytes);
-    loop_init(64, info->tsc_hz);
+    memcpy(information.bytes, info, sizeof information);
+    domain = &information.domain;
+    tsc_hz = domain->tsc_hz;
+    heap_init((void *)domain->heap_va, domain->heap_bytes);
+    loop_init(64, tsc_hz);
     console_open();
     control_open();
     exit(main(split_arguments(argv), argv));

@@ -44,6 +44,7 @@ static size_t shown_bytes;
 static uint64_t told; /* argument of EXIT or READY */
 static uint32_t listen_tag;
 static bool listening;
+static bool typing_without_end, asking_without_end;
 static uint8_t wire[70000]; /* the frame transmitted last */
 static size_t wire_bytes;
 static uint64_t wire_argument;
@@ -93,7 +94,7 @@ static void serve_console(struct server *s, const struct bh_request *request,
     if (request->operation == BH_CONSOLE_READ) {
         memcpy(s->window + segments[0].offset, "typed", 5);
         queue_complete(&s->queue, request->tag, BH_OK, 0, 5);
-        s->swallow = true; /* nothing more is typed */
+        s->swallow = !typing_without_end; /* else nothing more is typed */
         return;
     }
     for (unsigned i = 0; i < request->segments; i++) {
@@ -104,6 +105,10 @@ static void serve_console(struct server *s, const struct bh_request *request,
 }
 
 static void serve_control(struct server *s, const struct bh_request *request) {
+    if (request->operation == BH_CONTROL_LISTEN && asking_without_end) {
+        queue_complete(&s->queue, request->tag, BH_OK, BH_CONTROL_SHUTDOWN, 0);
+        return;
+    }
     if (request->operation == BH_CONTROL_LISTEN) {
         assert_false(listening);
         listening = true;
@@ -209,7 +214,7 @@ static int start(void **state) {
     disk_short_by = 0;
     shown_bytes = wire_bytes = 0;
     buffer_count = 0;
-    listening = false;
+    listening = typing_without_end = asking_without_end = false;
     for (unsigned i = 0; i < DISK_BYTES; i++)
         disk[i] = (uint8_t)(i * 7 + i / 512);
     loop_init(64, domain.tsc_hz);
@@ -375,6 +380,9 @@ static void console_does_not_wait_for_ever(void **state) {
     uint64_t before = loop_now_ns();
     console_write(text, sizeof text);
     assert_in_range(loop_now_ns() - before, 900000000, 5000000000);
+    /* A lie ends what was waited for: the next test finds no writes in flight. */
+    ((struct bh_queue_header *)domain.device[CONSOLE].server_va)->tail += SERVER_UNITS + 1;
+    console_drain();
 }
 
 static void typed(void *context, const char *text, size_t bytes) {
@@ -599,8 +607,8 @@ static uint64_t random_next(void) { /* xorshift64 */
     return random_state;
 }
 
-/* Believable lies and wild ones in everything that a server writes. */
-static void scribble(enum device device) {
+/* Believable lies and wild ones in everything that a server writes; `tags` are in use, mostly. */
+static void scribble(enum device device, uint32_t tags) {
     struct bh_queue_header *header = forged_header(device);
     uint64_t r = random_next();
     switch (r & 15) {
@@ -618,7 +626,7 @@ static void scribble(enum device device) {
         break;
     default:
         forge(device,
-              (struct bh_completion){.tag = (uint32_t)(r >> 8) % (SERVER_UNITS + 1),
+              (struct bh_completion){.tag = (uint32_t)(r >> 8) % (tags + 1),
                                      .status = r >> 20 & 7 ? BH_OK : (uint8_t)(r >> 24),
                                      .flags = (uint8_t)(r >> 32),
                                      .value = r >> 40 & 7 ? r >> 44 & 2047 : random_next()});
@@ -649,13 +657,109 @@ static void net_believes_no_completion(void **state) {
             net_front_transmit(net, &piece, 1, (struct bh_net_offload){0});
             run_for_a_moment();
             for (unsigned i = random_next() % 4; i > 0; i--)
-                scribble(NET);
+                scribble(NET, SERVER_UNITS);
         }
         run_for_a_moment();
         stop(state);
         start(state);
     }
     assert_true(net_frames > 0);
+}
+
+static void ignore(void *unused) {
+    (void)unused;
+}
+
+static unsigned times_asked, times_heard;
+
+static void hear_time(void *context, uint64_t wall_ns) {
+    (void)context, (void)wall_ns;
+    assert_true(times_heard++ < times_asked);
+}
+
+static unsigned input_events;
+
+/* Never more than was asked for, and all of it can be read. */
+static void hear_any(void *context, const char *text, size_t bytes) {
+    (void)context;
+    static char all[256];
+    assert_in_range(bytes, 0, sizeof all);
+    memcpy(all, text, bytes);
+    input_events++;
+}
+
+static void console_and_control_believe_no_completion(void **state) {
+    random_state = 1;
+    input_events = times_asked = times_heard = 0;
+    for (unsigned round = 0; round < 100; round++) {
+        console_open();
+        control_open();
+        console_on_input(hear_any, NULL);
+        control_on_shutdown(ignore, NULL);
+        servers[CONSOLE].swallow = servers[CONTROL].swallow = true;
+        for (unsigned turn = 0; turn < 8; turn++) {
+            times_asked += control_ask_time(hear_time, NULL);
+            control_ready();
+            if (turn < 4) /* more would be waited for */
+                console_write("some words", 10);
+            for (unsigned i = random_next() % 4; i > 0; i--)
+                if (random_next() & 1)
+                    scribble(CONSOLE, 4);
+                else
+                    scribble(CONTROL, 3);
+            run_for_a_moment();
+        }
+        forged_header(CONTROL)->tail += SERVER_UNITS + 1; /* then what was asked ends */
+        forged_header(CONSOLE)->tail += SERVER_UNITS + 1;
+        run_for_a_moment();
+        stop(state);
+        start(state);
+    }
+    assert_true(input_events > 0 && times_heard > 0);
+}
+
+static unsigned input_depth;
+
+static void answer(void *context, const char *text, size_t bytes) {
+    (void)context;
+    assert_int_equal(++input_depth, 1);
+    input_events++;
+    console_write(text, bytes);
+    input_depth--;
+}
+
+/* Who answers on the console what is typed there is not called from within, and comes to his other
+ * business. */
+static void console_is_not_drowned_in_input(void **state) {
+    (void)state;
+    input_events = input_depth = 0;
+    typing_without_end = true;
+    console_open();
+    assert_true(console_on_input(answer, NULL));
+    run_for_a_moment();
+    assert_true(input_events > 1);
+    typing_without_end = false; /* what is posted comes to its end */
+    run_for_a_moment();
+}
+
+static unsigned asked_to_end;
+
+static void count_request(void *unused) {
+    (void)unused;
+    asked_to_end++;
+}
+
+static void control_is_not_drowned_in_requests(void **state) {
+    (void)state;
+    asked_to_end = 0;
+    asking_without_end = true;
+    control_open();
+    control_on_shutdown(count_request, NULL);
+    run_for_a_moment();
+    assert_true(asked_to_end > 1);
+    asking_without_end = false; /* what is posted comes to its end */
+    run_for_a_moment();
+    control_on_shutdown(NULL, NULL);
 }
 
 /* --- the loop ------------------------------------------------------------------------------------
@@ -743,6 +847,9 @@ int main(void) {
         TEST(net_says_when_there_is_no_room),
         TEST(block_gives_up_who_breaks_the_protocol),
         TEST(net_believes_no_completion),
+        TEST(console_and_control_believe_no_completion),
+        TEST(console_is_not_drowned_in_input),
+        TEST(control_is_not_drowned_in_requests),
         TEST(timers_run_in_order),
         TEST(muted_bits_stay_pending),
     };

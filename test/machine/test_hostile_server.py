@@ -1,0 +1,74 @@
+"""A mgmt that lies to the guests it serves (test/guest/hostile/liar.c): each guest has its own lie about its devices
+of one class, and uses all of them (victim.c). None may fault, none may find its own memory changed; what it is not
+lied to about goes on."""
+
+import os
+import re
+import time
+
+from harness import expect, limit
+from hostile import Host, definition, disk, interface
+
+CLASSES = ("block", "net", "console", "control")
+LIES = ("twice", "unasked", "ahead", "backwards", "taken", "values", "statuses", "generations", "silence",
+        "garbage", "window", "storm", "information")
+EARLY = ("values", "silence", "garbage")
+BATCH = 20
+# What becomes of a disk's requests.
+NOTICED = dict.fromkeys(("twice", "unasked", "ahead", "backwards"), "disconnected") | \
+    dict.fromkeys(("values", "statuses"), "refused")
+
+
+def program(ctx, *path):
+    with open(os.path.join(ctx.build, "test", "guest", *path), "rb") as handle:
+        return handle.read()
+
+
+def victims():
+    """Names of guests, each with the class it is lied to about."""
+    lies = [*LIES, *(f"early-{{}}-{lie}" for lie in EARLY)]
+    names = {(lie if "{" in lie else "{}-" + lie).format(kind): kind for kind in CLASSES for lie in lies}
+    return names | {"console-typing": "console"}
+
+
+def run_batch(host, names):
+    host.start(*names)
+    deaf = [name for name, kind in names.items() if kind == "control"]
+    host.wait_off(*(name for name in names if name not in deaf), timeout=60)
+    deadline = time.monotonic() + 60
+    for name in deaf:
+        while not any(line.startswith("victim ") for line in host.said(name)):
+            expect(time.monotonic() < deadline, f"{name} comes to its end:\n{host.vm.tail()}")
+            time.sleep(0.1)
+        host.vm.json(f"destroy {name}")
+    host.wait_off(*deaf)
+
+
+def expect_unimpressed(host, name, kind):
+    said = host.said(name)
+    expect(f"mgmt: guest {name} crashed" not in host.vm.text, f"{name} does not fault:\n" + "\n".join(said[-10:]))
+    expect(not any("FAILED" in line for line in said), f"{name}: {said[-10:]}")
+    if kind == "console":  # what it says there may be lost
+        expect(f"mgmt: guest {name} ended: exit status 0" in host.vm.text, f"{name} ends well")
+    else:
+        expect("victim ok" in said, f"{name} finds all well: {said[-10:]}")
+
+
+@limit(240)
+def test_pv(ctx):
+    """PV guests: each ends well, or, where that is what it is lied to about, is there until it is destroyed."""
+    names = victims()
+    devices = disk("vda", "archive:file", "<transient/>")
+    guests = {name: definition(name, "victim", kind, devices + interface(10 + number))
+              for number, (name, kind) in enumerate(names.items())}
+    files = {"mgmt.bin": program(ctx, "hostile", "hostile-liar.bin"),
+             "victim.bin": program(ctx, "hostile", "hostile-victim.bin"), "file": os.urandom(1 << 16)}
+    with Host(ctx, guests, files=files, net=False) as host:
+        for first in range(0, len(names), BATCH):
+            run_batch(host, {name: names[name] for name in list(names)[first:first + BATCH]})
+        for name, kind in names.items():
+            expect_unimpressed(host, name, kind)
+        for lie, noticed in NOTICED.items():
+            said = "\n".join(host.said(f"block-{lie}"))
+            expect(re.search(rf"^requests: .*{noticed} [1-9]", said, re.M), f"{lie} is told, and noticed:\n{said}")
+        host.expect_unharmed()
