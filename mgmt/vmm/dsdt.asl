@@ -40,7 +40,8 @@ DefinitionBlock ("", "DSDT", 2, "BHLKHD", "VMM", 1)
                 Package () { 0x000CFFFF, 0, 0, 11 },
                 Package () { 0x000DFFFF, 0, 0, 11 },
                 Package () { 0x000EFFFF, 0, 0, 11 },
-                Package () { 0x000FFFFF, 0, 0, 11 }
+                Package () { 0x000FFFFF, 0, 0, 11 },
+                Package () { 0x001EFFFF, 0, 0, 11 }     /* and of the watchdog's */
             })
 
             Device (ISA)

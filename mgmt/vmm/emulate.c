@@ -353,21 +353,23 @@ bool emulate_memory_access(struct vcpu *vcpu) {
     return true;
 }
 
-/* The instructions that exit, without prefixes: how long they are, and their bytes, lowest first.
- */
+/* The instructions that exit, without prefixes: how long they are, and their bytes, lowest first,
+ * with the bits that do not count. */
 static const struct plain {
-    uint32_t bytes, code;
+    uint32_t bytes, code, any;
 } plain[BH_EXIT_COUNT] = {
-    [BH_EXIT_CPUID] = {2, 0xa20f},       [BH_EXIT_MSR_READ] = {2, 0x320f},
-    [BH_EXIT_MSR_WRITE] = {2, 0x300f},   [BH_EXIT_HLT] = {1, 0xf4},
-    [BH_EXIT_HYPERCALL] = {3, 0xd9010f}, [BH_EXIT_WBINVD] = {2, 0x090f},
-    [BH_EXIT_XSETBV] = {3, 0xd1010f},
+    [BH_EXIT_CPUID] = {2, 0xa20f, 0},       [BH_EXIT_MSR_READ] = {2, 0x320f, 0},
+    [BH_EXIT_MSR_WRITE] = {2, 0x300f, 0},   [BH_EXIT_HLT] = {1, 0xf4, 0},
+    [BH_EXIT_HYPERCALL] = {3, 0xd9010f, 0}, [BH_EXIT_WBINVD] = {2, 0x090f, 0x0100}, /* and INVD */
+    [BH_EXIT_XSETBV] = {3, 0xd1010f, 0},
 };
 
 /* Whether the first bytes of the code are the plain instruction of this exit: its length, or 0. */
 static unsigned plain_length(uint32_t exit, uint32_t code) {
-    uint32_t bytes = exit < BH_EXIT_COUNT ? plain[exit].bytes : 0;
-    return bytes && (code ^ plain[exit].code) << (32 - 8 * bytes) == 0 ? bytes : 0;
+    if (exit >= BH_EXIT_COUNT || !plain[exit].bytes)
+        return 0;
+    const struct plain *p = &plain[exit];
+    return ((code ^ p->code) & ~p->any) << (32 - 8 * p->bytes) == 0 ? p->bytes : 0;
 }
 
 /* The first bytes of the code where it lies above 4 GiB, in one page: only 64-bit code can be
@@ -387,14 +389,18 @@ static uint32_t high_code(struct vcpu *vcpu) {
     return code;
 }
 
-/* Any code. Not inlined, so that what is cheap does not save registers for it. */
+/* Any code: with prefixes an instruction still ends in its plain bytes. Not inlined, so that what
+ * is cheap does not save registers for it. */
 __attribute__((noinline)) static unsigned find_length(struct vcpu *vcpu) {
     uint8_t code[INSTRUCTION_BYTES_MAX] = {0};
-    uint32_t first;
+    uint32_t exit = vcpu->state->exit, end = 0;
     unsigned count = walk_fetch(vcpu, code, sizeof(code));
-    memcpy(&first, code, sizeof(first));
-    unsigned length = plain_length(vcpu->state->exit, first);
-    return length && length <= count ? length : decode_length(code, count, vcpu_code_bytes(vcpu));
+    unsigned length = decode_length(code, count, vcpu_code_bytes(vcpu));
+    unsigned bytes = exit < BH_EXIT_COUNT ? plain[exit].bytes : 0;
+    if (length < bytes)
+        return 0;
+    memcpy(&end, code + length - bytes, bytes);
+    return plain_length(exit, end) ? length : 0;
 }
 
 unsigned emulate_length(struct vcpu *vcpu) {

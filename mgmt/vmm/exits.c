@@ -8,6 +8,10 @@
 
 #define XCR0_X87 0x1u
 #define XCR0_AVX 0x6u
+/* Where hv may not know where the next instruction is. */
+#define SKIPPED                                                                                    \
+    (1u << BH_EXIT_CPUID | 1u << BH_EXIT_MSR_READ | 1u << BH_EXIT_MSR_WRITE | 1u << BH_EXIT_HLT |  \
+     1u << BH_EXIT_XSETBV | 1u << BH_EXIT_WBINVD)
 
 static const char *why = "";
 
@@ -20,9 +24,16 @@ static bool give_up(const char *reason) {
     return false;
 }
 
-/* Behind the instruction, whose length hv may not know. */
-static void skip(struct vcpu *vcpu) {
-    vcpu_skip(vcpu, vcpu->state->next_rip ? 0 : emulate_length(vcpu));
+/* Sets next_rip if hv has not. False: what is at RIP is not what has exited, because
+ * another vCPU has changed it since. Asked before anything is done for the guest: it goes back and
+ * executes what is there now. */
+static bool find_next(struct vcpu *vcpu) {
+    struct bh_vcpu_state *state = vcpu->state;
+    if (state->next_rip)
+        return true;
+    unsigned length = emulate_length(vcpu);
+    state->next_rip = state->rip + length;
+    return length;
 }
 
 static void on_port(struct vcpu *vcpu) {
@@ -40,7 +51,7 @@ static void on_port(struct vcpu *vcpu) {
         uint64_t value = bus_port_read((uint16_t)q, bytes);
         *rax = bytes == 4 ? value : (*rax & ~mask) | value;
     }
-    skip(vcpu);
+    vcpu_skip(vcpu, 0);
 }
 
 static void on_msr(struct vcpu *vcpu, bool write) {
@@ -56,7 +67,7 @@ static void on_msr(struct vcpu *vcpu, bool write) {
         general[RAX] = (uint32_t)value;
         general[RDX] = value >> 32;
     }
-    skip(vcpu);
+    vcpu_skip(vcpu, 0);
 }
 
 static bool on_memory(struct vcpu *vcpu) {
@@ -74,15 +85,17 @@ static void on_xsetbv(struct vcpu *vcpu) {
         return;
     }
     vcpu_change(vcpu, BH_VCPU_CONTROL)->xcr0 = value;
-    skip(vcpu);
+    vcpu_skip(vcpu, 0);
 }
 
 static void on_halt(struct vcpu *vcpu) {
-    skip(vcpu);
+    vcpu_skip(vcpu, 0);
     vcpu->halted = true;
 }
 
 bool exits_handle(struct vcpu *vcpu, enum bh_exit exit) {
+    if ((SKIPPED >> exit & 1) && !find_next(vcpu))
+        return true;
     switch (exit) {
     case BH_EXIT_NONE:
     case BH_EXIT_INTERRUPT_WINDOW:
@@ -96,7 +109,7 @@ bool exits_handle(struct vcpu *vcpu, enum bh_exit exit) {
         return on_memory(vcpu);
     case BH_EXIT_CPUID:
         cpuid_exit(vcpu, machine_vcpus());
-        skip(vcpu);
+        vcpu_skip(vcpu, 0);
         return true;
     case BH_EXIT_MSR_READ:
     case BH_EXIT_MSR_WRITE:
@@ -115,7 +128,7 @@ bool exits_handle(struct vcpu *vcpu, enum bh_exit exit) {
         on_xsetbv(vcpu);
         return true;
     case BH_EXIT_WBINVD: /* its memory is coherent */
-        skip(vcpu);
+        vcpu_skip(vcpu, 0);
         return true;
     case BH_EXIT_HYPERCALL: /* there are none */
     case BH_EXIT_INSTRUCTION:

@@ -9,10 +9,12 @@
 /* Configuration space. */
 #define CONFIG 0x60u /* 16 bits */
 #define CONFIG_WRITABLE 0x27u
-#define CONFIG_FAST 0x04u     /* a tick is 2^5 cycles of 33 MHz instead of 2^15 */
-#define CONFIG_NO_RESET 0x20u /* the second stage's end has no effect */
-#define LOCK 0x68u            /* 8 bits */
-#define LOCK_LOCKED 0x01u     /* and stays so */
+#define CONFIG_INTERRUPT 0x03u /* what the first stage's end leads to: */
+#define INTERRUPT_IRQ 0u       /* an interrupt; 2: an SMI, 3: nothing */
+#define CONFIG_FAST 0x04u      /* a tick is 2^5 cycles of 33 MHz instead of 2^15 */
+#define CONFIG_NO_RESET 0x20u  /* the second stage's end has no effect */
+#define LOCK 0x68u             /* 8 bits */
+#define LOCK_LOCKED 0x01u      /* and stays so */
 #define LOCK_ENABLE 0x02u
 
 /* Memory. */
@@ -39,10 +41,16 @@ static void start_stage(struct watchdog *w, bool second) {
     loop_timer_set(&w->timer, loop_now_ns() + stage_ns(w), stage_ends, w);
 }
 
+static void set_interrupt(struct watchdog *w, bool interrupt) {
+    w->interrupt = interrupt;
+    pci_interrupt(&w->function,
+                  interrupt && (w->function.config[CONFIG] & CONFIG_INTERRUPT) == INTERRUPT_IRQ);
+}
+
 static void stage_ends(void *context) {
     struct watchdog *w = context;
     if (!w->second) {
-        w->interrupt = true;
+        set_interrupt(w, true);
         start_stage(w, true);
         return;
     }
@@ -95,7 +103,7 @@ static void memory_write(void *device, uint64_t offset, unsigned bytes, uint64_t
     bool open = w->unlocked == UNLOCKED;
     w->unlocked = LOCKED;
     if (offset == INTERRUPT && (value & 1))
-        w->interrupt = false;
+        set_interrupt(w, false);
     if (!open)
         return;
     if (offset == PRELOAD_1)
@@ -108,6 +116,7 @@ static void memory_write(void *device, uint64_t offset, unsigned bytes, uint64_t
 
 static void config_changed(struct pci_function *function, unsigned offset, unsigned bytes) {
     struct watchdog *w = function->device;
+    set_interrupt(w, w->interrupt); /* CONFIG may have changed */
     if (offset > LOCK || LOCK - offset >= bytes)
         return;
     uint8_t lock = function->config[LOCK];
@@ -130,4 +139,5 @@ void watchdog_init(struct watchdog *w, void (*expired)(void)) {
     w->function.changed = config_changed;
     w->function.device = w;
     pci_add_bar(&w->function, 0, false, BAR_BYTES, &memory);
+    pci_add_interrupt(&w->function);
 }

@@ -1,7 +1,8 @@
 /* The watchdog of Intel's 6300ESB, a PCI function: two stages count down one after the other; when
  * the second ends, the machine is to be reset. Reference: Intel 6300ESB I/O Controller Hub
- * Datasheet (300641), chapter "Watchdog Timer". Not there: the first stage's interrupt (its status
- * bit is) and free running. */
+ * Datasheet (300641), chapter "Watchdog Timer". The first stage's interrupt comes by INTA#: the
+ * chip's second I/O APIC, whose input 10 it is there, does not exist here. Not there: free running,
+ * SMI. */
 #pragma once
 
 #include <stdbool.h>
@@ -16,7 +17,7 @@ struct watchdog {
     uint32_t preload[2]; /* of each stage: ticks, 20 bits */
     bool second;         /* the stage that counts */
     bool counting;
-    bool interrupt;    /* the first stage has ended */
+    bool interrupt;    /* the first stage has ended, and nobody has said that he knows */
     bool timed_out;    /* the second has */
     unsigned unlocked; /* how much of the key that opens one register for one write has come */
     void (*expired)(void);

@@ -352,9 +352,14 @@ static void lengths_of_exits(void **state) {
     assert_int_equal(LENGTH(high, BH_EXIT_HLT, "\xf4\xff"), 1);
     assert_int_equal(LENGTH(high, BH_EXIT_XSETBV, "\x0f\x01\xd1"), 3);
     assert_int_equal(LENGTH(high, BH_EXIT_CPUID, "\x66\x48\x0f\xa2"), 4);
-    assert_int_equal(LENGTH(high, BH_EXIT_MSR_READ, "\x0f\xa2"), 2); /* rewritten meanwhile */
+    assert_int_equal(LENGTH(high, BH_EXIT_MSR_READ, "\x0f\xa2"), 0); /* rewritten meanwhile */
+    assert_int_equal(LENGTH(high, BH_EXIT_CPUID, "\x66\x48\x0f\x32"), 0);
+    assert_int_equal(LENGTH(high, BH_EXIT_CPUID, "\x90\x0f\xa2"), 0);
+    assert_int_equal(LENGTH(high, BH_EXIT_XSETBV, "\xd1\xd1\xd1"), 0);
+    assert_int_equal(LENGTH(CODE, BH_EXIT_HLT, "\x06"), 0); /* no instruction in 64-bit code */
     assert_int_equal(LENGTH(CODE, BH_EXIT_MSR_WRITE, "\x0f\x30"), 2);
     assert_int_equal(LENGTH(CODE, BH_EXIT_WBINVD, "\x0f\x08"), 2); /* INVD */
+    assert_int_equal(LENGTH(CODE, BH_EXIT_WBINVD, "\x67\x0f\x09"), 3);
     uint64_t edge = (high & ~0xfffull) + 0xfff;
     assert_int_equal(LENGTH(edge, BH_EXIT_CPUID, "\x0f\xa2"), 2);
     tables[512] = 0; /* unmapped meanwhile */

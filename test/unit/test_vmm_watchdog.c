@@ -11,10 +11,15 @@
 
 static struct watchdog watchdog;
 static unsigned resets;
+static bool line; /* PCI_IRQ */
 static uint64_t base;
 
 static void reset(void) {
     resets++;
+}
+
+static void set_line(bool level) {
+    line = level;
 }
 
 static uint64_t config_at(unsigned offset) {
@@ -24,7 +29,9 @@ static uint64_t config_at(unsigned offset) {
 static int begin(void **state) {
     (void)state;
     resets = 0;
+    line = false;
     pci_init();
+    pci_on_interrupt(set_line);
     watchdog_init(&watchdog, reset);
     pci_add(&watchdog.function, SLOT);
     base = bus_memory_read(config_at(PCI_BAR0), 4);
@@ -159,6 +166,38 @@ static void no_reset(void **state) {
     assert_true(timed_out());
 }
 
+/* The first stage's end interrupts until the driver clears it, if that is what CONFIG says. */
+static void interrupts(void **state) {
+    (void)state;
+    assert_int_equal(bus_memory_read(config_at(PCI_INTERRUPT_PIN), 1), 1);
+    set_stage(0, 10);
+    set_stage(1, 1000);
+    enable(true);
+    fake_loop_advance(9 * TICK_NS);
+    assert_false(line);
+    fake_loop_advance(2 * TICK_NS);
+    assert_true(line);
+    bus_memory_write(config_at(PCI_COMMAND), 2, PCI_COMMAND_MEMORY | PCI_COMMAND_NO_INTX);
+    assert_false(line);
+    bus_memory_write(config_at(PCI_COMMAND), 2, PCI_COMMAND_MEMORY);
+    assert_true(line);
+    bus_memory_write(config_at(CONFIG), 2, 3); /* none */
+    assert_false(line);
+    assert_int_equal(bus_memory_read(base + 8, 4),
+                     1);                       /* the status is there whatever it leads to */
+    bus_memory_write(config_at(CONFIG), 2, 2); /* an SMI */
+    assert_false(line);
+    bus_memory_write(config_at(CONFIG), 2, 0);
+    assert_true(line);
+    bus_memory_write(base + 8, 4, 0);
+    assert_true(line);
+    bus_memory_write(base + 8, 4, 1);
+    assert_false(line);
+    serve();
+    fake_loop_advance(11 * TICK_NS);
+    assert_true(line); /* and again */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(identity, begin, end),
@@ -167,6 +206,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(key, begin, end),
         cmocka_unit_test_setup_teardown(locked_and_fast, begin, end),
         cmocka_unit_test_setup_teardown(no_reset, begin, end),
+        cmocka_unit_test_setup_teardown(interrupts, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
