@@ -3,7 +3,8 @@
 import hashlib
 
 import linux
-from harness import expect, limit, slow
+from guests import definition, guest, net, until_state
+from harness import expect, expect_equal, limit, slow
 
 DISK = "<disk type='volume' device='disk'><source volume='archive:data'/><target dev='vda'/>" \
     "<transient/></disk>"
@@ -65,3 +66,70 @@ def test_a_truncated_kernel(ctx):
         vm.wait_for(r"vmm: the kernel is shorter than its header says", timeout=60)
         vm.wait_for(r"guest linux ended: exit status 1", timeout=30)
         vm.poweroff()
+
+
+@slow
+@limit(300)
+def test_a_truncated_initrd(ctx):
+    """Half a gzip stream loads like a whole one: the kernel finds out, and panics for want of an init. Its pvpanic
+    driver was to come from there, so the host sees reboots: it says so, and does not go on with that for ever."""
+    guests = ctx.guests(linux=linux.definition(),
+                        echo=definition("echo", kernel="echo.bin", memory="16", devices="<console/>" + net(15)))
+    initrd = linux.initramfs(ctx.root)
+    with ctx.boot_pvh(guests, files={"initrd.gz": initrd[:len(initrd) // 2]}) as vm:
+        vm.wait_for(r"Initramfs unpacking failed", timeout=100)
+        vm.wait_for(r"Kernel panic - not syncing: VFS: Unable to mount root", timeout=100)
+        vm.wait_for(r"guest linux ended: reboot", timeout=100)
+        vm.wait_for(r"guest linux: started again 5 times within a minute; it stays off", timeout=200)
+        until_state(vm, "linux", "off")
+        expect_equal(guest(vm, "echo")["state"], "running", "its neighbour")
+        vm.poweroff()
+
+
+def use_everything(vm, data):
+    """A disk, a network card, random numbers, the clock and the serial port, after a start. Only the disk's first
+    MiB is written."""
+    vm.send("dd if=/dev/vda bs=1M skip=1 | sha256sum")
+    vm.wait_for(hashlib.sha256(data[1 << 20:]).hexdigest(), timeout=60)
+    vm.send("dd if=/dev/urandom of=/tmp/r bs=1M count=1; dd if=/tmp/r of=/dev/vda bs=64k; sync;"
+            "echo 3 >/proc/sys/vm/drop_caches; dd if=/dev/vda bs=1M count=1 | cmp - /tmp/r && echo SA''ME")
+    vm.wait_for(r"^SAME", timeout=60)
+    vm.send("ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; ping -c 2 10.0.2.2")
+    vm.wait_for(r"2 packets received", timeout=60)
+    vm.send("head -c 64 /dev/hwrng | wc -c; cat /sys/devices/system/clocksource/clocksource0/current_clocksource")
+    vm.wait_for(r"^64\s+kvm-clock", timeout=60)
+
+
+def kexec(ctx, arguments="", vcpus=1):
+    """A second kernel starts in the place of the first, in a machine that nobody has reset."""
+    data = ctx.random.randbytes(4 << 20)
+    files = {"data": data, "initrd.gz": linux.initramfs(ctx.root, [
+        linux.program(ctx, "kexec"), ("second", linux.FILE, linux.read(ctx.root, "vmlinuz")),
+        ("second.gz", linux.FILE, linux.initramfs(ctx.root))])}
+    with boot(ctx, files, devices=DISK + NET, arguments=arguments, vcpus=vcpus, memory=384) as vm:
+        shell(vm, timeout=200)
+        use_everything(vm, data)
+        vm.send("while :; do dd if=/dev/vda of=/dev/null bs=4k; done 2>/dev/null & ping -q 10.0.2.2 & "
+                f"kexec /second /second.gz 'console=ttyS0 panic=-1 {arguments} second=yes'")
+        vm.wait_for(r"kexec: loaded", timeout=60)
+        vm.wait_for(rf"init: up, {vcpus} processors", timeout=200)
+        vm.wait_for(r"[/~] # ", timeout=30)
+        vm.send("grep -c second=yes /proc/cmdline")
+        vm.wait_for(r"^1\s", timeout=30)
+        use_everything(vm, data)
+        vm.send("poweroff -f")
+        vm.wait_for(r"guest linux ended: exit status 0", timeout=60)
+        for bad in ("Call Trace", "BUG:", "guest linux ended: reboot"):
+            expect(bad not in vm.text, f"'{bad}' is not said")
+
+
+@slow
+@limit(600)
+def test_kexec(ctx):
+    kexec(ctx, vcpus=2)
+
+
+@slow
+@limit(600)
+def test_kexec_interrupts_by_wire(ctx):
+    kexec(ctx, arguments="pci=nomsi")
