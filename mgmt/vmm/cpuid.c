@@ -107,10 +107,16 @@ struct cpuid_value cpuid_template(uint32_t leaf, uint32_t subleaf, struct cpuid_
     return (struct cpuid_value){0};
 }
 
-static struct cpuid_value ask_processor(uint32_t leaf, uint32_t subleaf) {
+static struct cpuid_value execute(uint32_t leaf, uint32_t subleaf) {
     struct cpuid_value v;
     __asm__("cpuid" : "=a"(v.eax), "=b"(v.ebx), "=c"(v.ecx), "=d"(v.edx) : "a"(leaf), "c"(subleaf));
     return v;
+}
+
+/* Beyond its last leaf a processor may answer with another leaf's data (SDM 2A, CPUID). */
+static struct cpuid_value ask_processor(uint32_t leaf, uint32_t subleaf) {
+    uint32_t last = execute(leaf & LEAF_EXTENDED_MAX, 0).eax;
+    return leaf <= last ? execute(leaf, subleaf) : (struct cpuid_value){0};
 }
 
 uint64_t cpuid_xcr0(void) {

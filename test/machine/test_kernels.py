@@ -42,6 +42,8 @@ def boots(ctx, kernel, memory=256, check=None, mem="1024M", files=None):
         say(vm, "uname -r", "^" + re.escape(package))
         say(vm, "cat /sys/devices/system/clocksource/clocksource0/current_clocksource", r"^kvm-clock")
         say(vm, "ls /sys/class/misc; cat /sys/class/misc/hw_random/rng_current", r"^virtio_rng.0")
+        # Every cache that CPUID tells of is one.
+        say(vm, "find /sys/devices/system/cpu/cpu0 -name 'index*' ! -exec test -e {}/type ';' -print | wc -l", r"^0\n")
         if check:
             check(vm)
         vm.send("poweroff -f")

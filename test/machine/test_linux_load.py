@@ -39,6 +39,31 @@ def expect_held(vm):
     expect(result == "all held", f"the hot paths: {result}")
 
 
+# Each checks what it computes. Registers of every kind, page tables, signals, timers, switches.
+STRESSORS = ("atomic", "bsearch", "cache", "context", "cpu", "crypt", "fork", "fp", "futex", "hash", "malloc",
+             "matrix", "memcpy", "mmap", "mprotect", "nop", "pipe", "pthread", "qsort", "sigq", "skiplist", "str",
+             "switch", "timer", "tsc", "vecmath", "vm", "yield")
+
+
+@slow
+@limit(900)
+def test_stress_ng(ctx):
+    """Debian's stress-ng on two vCPUs, two processes of each kind, all verified."""
+    entries = linux.stress(ctx.root)
+    if not entries:
+        ctx.skip("stress-ng was not fetched; run subprojects/fetch-sources --kernels .deps")
+    with ctx.boot_pvh(ctx.guests(linux=linux.definition(memory=512, vcpus=2, arguments="quiet")),
+                      files={"initrd.gz": linux.initramfs(ctx.root, entries)}) as vm:
+        linux.shell(vm)
+        vm.send("s() { stress-ng -q --verify --$1 2 -t 1 --vm-bytes 64m --temp-path /tmp; echo $1: status $?; }")
+        for stressor in STRESSORS:
+            vm.send(f"s {stressor}")
+            status = vm.wait_for(rf"^{stressor}: status (\d+)\n", timeout=120).group(1)
+            expect(status == "0", f"{stressor} failed: {vm.tail()}")
+        vm.send("dmesg | grep -c -e 'Call Trace' -e BUG: -e segfault")
+        vm.wait_for(r"^0\n", timeout=30)
+
+
 @slow
 @limit(300)
 def test_every_device(ctx):

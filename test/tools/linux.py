@@ -60,6 +60,20 @@ def program(ctx, name):
         return f"bin/{name}", PROGRAM, handle.read()
 
 
+def stress(root):
+    """stress-ng and its libraries, as entries for initramfs(); none if the mirror did not have it."""
+    deps = os.environ.get("BULKHEAD_DEPS") or os.path.join(root, ".deps")
+    folder = os.path.join(deps, "stress")
+    if not os.path.exists(os.path.join(folder, "stress-ng")):
+        return []
+    places = {"stress-ng": "bin", "ld-linux-x86-64.so.2": "lib64"}
+    entries = [("lib", FOLDER, b""), ("lib64", FOLDER, b"")]
+    for name in sorted(set(os.listdir(folder)) - {"record"}):
+        with open(os.path.join(folder, name), "rb") as handle:
+            entries.append((f"{places.get(name, 'lib')}/{name}", PROGRAM, handle.read()))
+    return entries
+
+
 def shipped(root, wanted):
     """Those of these files that a definition may name without bringing them."""
     made = {"vmlinuz": lambda: read(root, "vmlinuz"), "initrd.gz": lambda: initramfs(root)}
