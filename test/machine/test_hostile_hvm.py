@@ -105,6 +105,50 @@ def test_virtio(ctx):
         driven.expect_unharmed()
 
 
+NET = "forged-frames headers receive-rings small-buffers moved"
+
+
+def sources(capture):
+    """The Ethernet sources of a capture's frames (pcap, as the emulator writes it)."""
+    with open(capture, "rb") as handle:
+        data = handle.read()
+    at, found = 24, set()
+    while at + 16 <= len(data):
+        length = int.from_bytes(data[at + 8:at + 12], "little")
+        found.add(data[at + 22:at + 28].hex(":"))
+        at += 16 + length
+    return found
+
+
+@limit(240)
+def test_net(ctx):
+    """A network card's queues and headers, as no driver may use them; what leaves the host has its guest's address."""
+    attacks = {name: definition(name, "net", interface(16 + number))
+               for number, name in enumerate(("flood " + NET).split())}
+    capture = ctx.path("frames")
+    record = ("-object", f"filter-dump,id=record,netdev=net0,file={capture}")
+    with host(ctx, attacks, extra=record) as driven:
+        driven.start(*attacks)
+        driven.wait_off(*attacks, timeout=150)
+        for name in attacks:
+            driven.expect_attempts(name, name)
+        driven.expect_unharmed()
+        seen = sources(capture)
+    expect("52:54:00:66:00:11" in seen, f"its own frames leave: {seen}")
+    expect(not any(source.startswith("02:de:ad") for source in seen), f"forged ones do not: {seen}")
+
+
+@limit(240)
+def test_net_alone(ctx):
+    """Without an uplink: then everything about offloads is offered."""
+    attacks = {"headers": definition("headers", "net", interface(1))}
+    with host(ctx, attacks, net=False) as driven:
+        driven.start(*attacks)
+        driven.wait_off(*attacks, timeout=150)
+        driven.expect_attempts("headers", "headers")
+        driven.expect_unharmed()
+
+
 @limit(240)
 def test_in_the_vmms_place(ctx):
     """A program that means harm, with exactly what a VMM holds."""

@@ -6,7 +6,7 @@ import os
 import re
 import time
 
-from harness import expect, limit
+from harness import expect, limit, slow
 from hostile import Host, definition, disk, interface
 
 CLASSES = ("block", "net", "console", "control")
@@ -54,6 +54,7 @@ def expect_unimpressed(host, name, kind):
         expect("victim ok" in said, f"{name} finds all well: {said[-10:]}")
 
 
+@slow
 @limit(240)
 def test_pv(ctx):
     """PV guests: each ends well, or, where that is what it is lied to about, is there until it is destroyed."""
@@ -72,3 +73,54 @@ def test_pv(ctx):
             said = "\n".join(host.said(f"block-{lie}"))
             expect(re.search(rf"^requests: .*{noticed} [1-9]", said, re.M), f"{lie} is told, and noticed:\n{said}")
         host.expect_unharmed()
+
+
+# Nobody answers these any more, and they wait: for their disk, or a second for each line that they say.
+WAITING = ("vm-block-silence", "vm-early-block-silence", "vm-block-information", "vm-console-generations")
+VM_LIES = ("twice", "ahead", "taken", "values", "statuses", "generations", "silence", "garbage", "window", "information")
+
+
+def vm(name, number, kernel, attack):
+    return f"""<domain type='bulkhead'><name>{name}</name><memory unit='MiB'>4</memory>
+<os><type>hvm</type><kernel>hostile-{kernel}.elf</kernel><cmdline>{attack}</cmdline></os>
+<bulkhead autostart='no'/><devices><console/>{disk("vda", "archive:file", "<transient/>")}{interface(number)}
+</devices></domain>"""
+
+
+@slow
+@limit(240)
+def test_vmm(ctx):
+    """VMMs, whose guests drive their disks and network cards meanwhile: none faults, none writes to its guest's
+    memory beside what the guest asked for; each goes on, or waits for who does not answer."""
+    names = {f"vm-{kind}-{lie}": ("virtio", "traffic") for kind in CLASSES for lie in VM_LIES}
+    names |= {f"vm-early-{kind}-{lie}": ("virtio", "traffic") for kind in CLASSES for lie in EARLY}
+    names |= {f"vm-listen-net-{lie}": ("net", "listen") for lie in VM_LIES}
+    guests = {name: vm(name, 10 + number, *kernel) for number, (name, kernel) in enumerate(names.items())}
+    files = {"mgmt.bin": program(ctx, "hostile", "hostile-liar.bin"), "file": os.urandom(1 << 16)}
+    for kernel in ("virtio", "net"):
+        files[f"hostile-{kernel}.elf"] = program(ctx, "hvm", "hostile", f"hostile-{kernel}.elf")
+    with Host(ctx, guests, files=files, net=False) as host:
+        for first in range(0, len(names), BATCH):
+            run_vms(host, list(names)[first:first + BATCH])
+        good = [name for name in names if "console" in name or any(line.endswith(" ok") for line in host.said(name))]
+        for name in names:
+            said = host.said(name)
+            expect(f"mgmt: guest {name} crashed: its VMM" not in host.vm.text, f"{name}:\n" + "\n".join(said[-10:]))
+            expect(not any("FAILED" in line for line in said), f"{name}: {said[-10:]}")
+            expect(name in (*good, *WAITING), f"{name} went on: {said[-10:]}")
+        host.expect_unharmed()
+
+
+def run_vms(host, names):
+    """Until each has ended or, where nobody hears of its end, has come to it."""
+    host.start(*names)
+    deadline = time.monotonic() + 60
+    def at_work():
+        return [name for name, state in host.states().items() if name in names and name not in WAITING
+                and state["state"] != "off" and not any(line.endswith(" ok") for line in host.said(name))]
+    while left := at_work():
+        expect(time.monotonic() < deadline, f"still at work: {left}")
+        time.sleep(0.5)
+    for name in names:
+        host.vm.json(f"destroy {name}")
+    host.wait_off(*names)
