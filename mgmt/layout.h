@@ -22,8 +22,9 @@ static inline uint64_t mgmt_ram_pages(uint64_t slots) {
 
 /* Slots of mgmt's CapTable. Below BH_INIT_FREE they are as in init's (abi/bootinfo.h), and so are
  * the modules and Untypeds, by bh_bootinfo, up to MGMT_SLOT_LOAD. */
-#define MGMT_SLOT_LOAD 880u /* a view of the RAM that is being loaded */
-#define MGMT_SLOT_HEAP 896u /* Regions of its heap */
+#define MGMT_SLOT_LOAD 880u    /* a view of the RAM that is being loaded */
+#define MGMT_SLOT_PROGRAM 881u /* Regions of the VMMs' common program */
+#define MGMT_SLOT_HEAP 896u    /* Regions of its heap */
 #define MGMT_SLOT_HEAPS 128u
 #define MGMT_SLOT_IRQ 1024u    /* 2 for each interrupt: Irq, Event */
 #define MGMT_SLOT_DEVICE 1280u /* Regions of device memory */

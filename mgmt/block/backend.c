@@ -13,7 +13,7 @@
 #include "mgmt/rate.h"
 #include "mgmt/turns.h"
 
-#define IN_FLIGHT_MAX 16u  /* requests of one client */
+#define IN_FLIGHT_MAX 16u  /* requests of one client; its completion queue may bound it further */
 #define TURN_REQUESTS 8u   /* then it is the next client's turn ... */
 #define TURN_BYTES 262144u /* ... or as soon as it has asked for more than this */
 #define REQUEST_BYTES_MAX 1048576u
@@ -46,7 +46,7 @@ struct block_client {
     struct block_request *free;
     void (*detached)(void *context);
     void *detached_context;
-    struct block_request request[IN_FLIGHT_MAX];
+    struct block_request request[];
 };
 
 static struct turns runnable, unpublished;
@@ -424,10 +424,15 @@ static void fill_info(const struct volume *v, struct bh_block_info *info) {
     };
 }
 
+/* More could not be outstanding. */
+static unsigned requests_max(const struct channel *channel) {
+    return channel->own_units < IN_FLIGHT_MAX ? channel->own_units : IN_FLIGHT_MAX;
+}
+
 static void prepare(struct block_client *c, const struct channel *channel,
                     const struct block_settings *settings) {
     c->channel = *channel;
-    for (unsigned i = 0; i < IN_FLIGHT_MAX; i++) {
+    for (unsigned i = 0; i < requests_max(channel); i++) {
         c->request[i].client = c;
         c->request[i].next_free = c->free;
         c->free = &c->request[i];
@@ -441,7 +446,7 @@ static void prepare(struct block_client *c, const struct channel *channel,
 struct block_client *block_attach(const struct channel *channel,
                                   const struct block_settings *settings, struct bh_block_info *info,
                                   enum bh_status *status, char *error, size_t error_bytes) {
-    struct block_client *c = calloc(1, sizeof(*c));
+    struct block_client *c = calloc(1, sizeof(*c) + requests_max(channel) * sizeof(c->request[0]));
     if (!c) {
         *status = BH_NO_MEMORY;
         snprintf(error, error_bytes, "no memory for a disk");

@@ -247,16 +247,13 @@ static void show_slot(struct json *j, bh_slot slot) {
 static void show_domain_slots(struct json *j, const struct domain *d) {
     if (d->state == DOMAIN_OFF)
         return; /* its number is somebody else's */
+    chunk c;
     if (d->objects)
         show_slot(j, d->objects);
-    if (d->shared_chunk)
-        show_slot(j, d->shared_chunk);
-    for (uint32_t i = 0; i < d->ram_chunks; i++)
-        show_slot(j, d->ram[i]);
-    for (uint32_t i = 0; i < d->hvm.ram_chunks; i++)
-        show_slot(j, d->hvm.ram[i]);
-    if (d->hvm.states)
-        show_slot(j, d->hvm.states);
+    if (d->hvm.objects)
+        show_slot(j, d->hvm.objects);
+    for (uint32_t i = 0; (c = domain_chunk(d, i)); i++)
+        show_slot(j, c);
     for (unsigned i = 0; i < MGMT_SLOTS_PER_DOMAIN; i++)
         show_slot(j, domain_slot(d, i));
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "mgmt/domain/domain.h"
+#include "mgmt/domain/program.h"
 #include "mgmt/host.h"
 #include "mgmt/hv.h"
 #include "mgmt/layout.h"
@@ -32,6 +33,10 @@ static bh_ref own(const struct domain *d, unsigned which) {
     return OWN(domain_slot(d, which));
 }
 
+bh_ref domain_further(const struct domain *d, unsigned which) {
+    return BH_REF(domain_slot(d, DOMAIN_SLOT_FURTHER), which);
+}
+
 /* A slot of the guest's CapTable. */
 static bh_ref guest(const struct domain *d, uint32_t index) {
     return BH_REF(domain_slot(d, DOMAIN_SLOT_TABLE), index);
@@ -42,21 +47,32 @@ static bool is_hvm(const struct domain *d) {
 }
 
 /* Private RAM, of an HVM guest's VMM its own: the image, its stack, the heap; then the further
- * Contexts' stacks. */
+ * Contexts' stacks. All pages are counted from BH_IMAGE_VA on. */
 static uint64_t heap_end(const struct domain *d) {
     if (is_hvm(d))
         return hvm_vmm_pages(&d->definition, &d->image);
     return (d->definition.memory_bytes + BH_PAGE_BYTES - 1) / BH_PAGE_BYTES;
 }
 
-static uint64_t ram_pages(const struct domain *d) {
+static uint64_t ram_end(const struct domain *d) {
     return heap_end(d) + contexts_stack_pages(&d->definition);
 }
 
-/* The guest's addresses: RAM from BH_IMAGE_VA up and, behind a page that is nothing, the shared
- * stretch: near enough for a small guest to do with one page table. */
+/* The first page that is the domain's own: all VMMs have their text and constants in common. */
+static uint64_t ram_first(const struct domain *d) {
+    return is_hvm(d) ? d->image.text_pages + d->image.rodata_pages : 0;
+}
+
+/* The guest's addresses: RAM from BH_IMAGE_VA up and, behind a page that is nothing, what it
+ * shares: near enough for a small guest to do with one page table. */
 static uint64_t shared_va(const struct domain *d) {
-    return BH_IMAGE_VA + (ram_pages(d) + 1) * BH_PAGE_BYTES;
+    return BH_IMAGE_VA + (ram_end(d) + 1) * BH_PAGE_BYTES;
+}
+
+/* 0: none are needed. */
+static uint64_t further_slots(const struct domain *d) {
+    uint32_t contexts = contexts_further_slots(&d->definition);
+    return contexts > 0 || d->shared.chunks > 1 ? DOMAIN_FURTHER_CONTEXT + contexts : 0;
 }
 
 static uint64_t table_slots(const struct domain *d) {
@@ -66,37 +82,14 @@ static uint64_t table_slots(const struct domain *d) {
 /* --- Memory ------------------------------------------------------------------------------------
  */
 
-/* In falling powers of two: each chunk's place in RAM is then a multiple of its size, and large
- * pages fit. Fragmentation may make them smaller; the last one of all rounds up. */
-static enum bh_status allocate_pages(uint64_t left, chunk *chunks, uint32_t *count) {
-    unsigned order = 63u - (unsigned)__builtin_clzll(left);
-    while (left > 0) {
-        if (*count == DOMAIN_CHUNKS_MAX)
-            return BH_NO_MEMORY;
-        unsigned fits = 63u - (unsigned)__builtin_clzll(left);
-        if (order > fits)
-            order = fits;
-        if (*count == DOMAIN_CHUNKS_MAX - 1)
-            order = memory_order_for(left);
-        while (memory_alloc(BH_KIND_FRAME, order, &chunks[*count])) {
-            if (order == 0 || *count == DOMAIN_CHUNKS_MAX - 1)
-                return BH_NO_MEMORY;
-            order--;
-        }
-        ++*count;
-        left = left > 1ull << order ? left - (1ull << order) : 0;
-    }
-    return BH_OK;
-}
-
 /* Tables of 2^shift bytes each that hold addresses from BH_IMAGE_VA to `end`. */
 static uint64_t tables(uint64_t end, unsigned shift) {
     return ((end - 1) >> shift) - (BH_IMAGE_VA >> shift) + 1;
 }
 
-/* Page-table pages: the root, and tables for RAM and the shared stretch. Those of the lowest level
- * only where there are 4 KiB pages: where segments of the image begin and end, where chunks are
- * small, and in the shared stretch. */
+/* Page-table pages: the root, and tables for RAM and what is shared. Those of the lowest level only
+ * where there are 4 KiB pages: where segments of the image begin and end, where chunks are small,
+ * and in what is shared. */
 static uint64_t pool_pages(const struct domain *d) {
     uint64_t end = shared_va(d) + d->shared.pages * BH_PAGE_BYTES;
     uint64_t small = d->image.stack_end, stacks = contexts_stack_pages(&d->definition);
@@ -113,41 +106,69 @@ static uint64_t pool_pages(const struct domain *d) {
 static uint64_t object_pages(const struct domain *d) {
     const struct bh_bootinfo *info = host_info();
     /* A CapTable has a header as large as a slot; objects begin on cache lines. */
-    uint64_t bytes = (table_slots(d) + 1) * info->slot_bytes + info->space_bytes +
-                     info->event_bytes + 3 * 64 + contexts_object_bytes(&d->definition);
-    uint64_t hvm = is_hvm(d) ? hvm_object_pages(&d->hvm) : 0;
-    return (bytes + BH_PAGE_BYTES - 1) / BH_PAGE_BYTES + pool_pages(d) + hvm;
+    uint64_t bytes = (table_slots(d) + 1 + further_slots(d) + 1) * info->slot_bytes +
+                     info->space_bytes + info->event_bytes + 4 * 64 +
+                     contexts_object_bytes(&d->definition);
+    return (bytes + BH_PAGE_BYTES - 1) / BH_PAGE_BYTES + pool_pages(d);
 }
 
 static void free_all(struct domain *d) {
     if (d->objects)
         memory_free(d->objects);
-    if (d->shared_chunk)
-        memory_free(d->shared_chunk);
+    if (d->hvm.objects)
+        memory_free(d->hvm.objects);
+    while (d->shared_chunks > 0)
+        memory_free(d->shared_chunk[--d->shared_chunks]);
     while (d->ram_chunks > 0)
         memory_free(d->ram[--d->ram_chunks]);
     while (d->hvm.ram_chunks > 0)
         memory_free(d->hvm.ram[--d->hvm.ram_chunks]);
     if (d->hvm.states)
         memory_free(d->hvm.states);
-    d->objects = d->shared_chunk = d->hvm.states = 0;
+    if (d->hvm.program)
+        program_drop();
+    d->hvm.program = false;
+    d->objects = d->hvm.objects = d->hvm.states = 0;
     d->built = false;
 }
 
-enum bh_status domain_allocate(struct domain *d) {
-    d->objects = d->shared_chunk = 0;
-    d->ram_chunks = d->clean = 0;
-    d->hvm.ram_chunks = d->hvm.states = 0;
-    enum bh_status status = allocate_pages(ram_pages(d), d->ram, &d->ram_chunks);
-    if (!status && is_hvm(d)) {
-        d->hvm.vcpus = d->definition.vcpus;
-        status = allocate_pages((d->definition.memory_bytes + BH_PAGE_BYTES - 1) / BH_PAGE_BYTES,
-                                d->hvm.ram, &d->hvm.ram_chunks);
+static enum bh_status allocate_shared(struct domain *d) {
+    for (uint32_t i = 0; i < d->shared.chunks; i++) {
+        unsigned order = memory_order_for(d->shared.chunk[i].pages);
+        enum bh_status status = memory_alloc(BH_KIND_FRAME, order, &d->shared_chunk[i]);
+        if (status)
+            return status;
+        d->shared_chunks++;
     }
-    if (!status && is_hvm(d))
-        status = memory_alloc(BH_KIND_SHARED, memory_order_for(d->hvm.vcpus), &d->hvm.states);
+    return BH_OK;
+}
+
+static enum bh_status allocate_hvm(struct domain *d) {
+    struct hvm *hvm = &d->hvm;
+    uint64_t ram = (d->definition.memory_bytes + BH_PAGE_BYTES - 1) / BH_PAGE_BYTES;
+    hvm->vcpus = d->definition.vcpus;
+    enum bh_status status = program_hold(d->kernel, &d->image);
+    hvm->program = !status;
     if (!status)
-        status = memory_alloc(BH_KIND_FRAME, memory_order_for(d->shared.pages), &d->shared_chunk);
+        status = memory_alloc_pages(ram, hvm->ram, HVM_CHUNKS_MAX, &hvm->ram_chunks);
+    if (!status)
+        status = memory_alloc(BH_KIND_SHARED, memory_order_for(hvm->vcpus), &hvm->states);
+    if (!status)
+        status =
+            memory_alloc(BH_KIND_OBJECT, memory_order_for(hvm_object_pages(hvm)), &hvm->objects);
+    return status;
+}
+
+enum bh_status domain_allocate(struct domain *d) {
+    d->objects = d->hvm.objects = d->hvm.states = 0;
+    d->ram_chunks = d->shared_chunks = d->hvm.ram_chunks = d->clean = 0;
+    d->hvm.program = false;
+    enum bh_status status =
+        memory_alloc_pages(ram_end(d) - ram_first(d), d->ram, DOMAIN_CHUNKS_MAX, &d->ram_chunks);
+    if (!status && is_hvm(d))
+        status = allocate_hvm(d);
+    if (!status)
+        status = allocate_shared(d);
     if (!status)
         status = memory_alloc(BH_KIND_OBJECT, memory_order_for(object_pages(d)), &d->objects);
     if (status)
@@ -155,16 +176,22 @@ enum bh_status domain_allocate(struct domain *d) {
     return status;
 }
 
-chunk domain_dirty_chunk(const struct domain *d) {
-    uint32_t next = d->clean;
-    if (next == 0)
-        return d->shared_chunk;
-    if (next <= d->ram_chunks)
-        return d->ram[next - 1];
-    next -= d->ram_chunks + 1;
-    if (next < d->hvm.ram_chunks)
-        return d->hvm.ram[next];
-    return next == d->hvm.ram_chunks ? d->hvm.states : 0;
+chunk domain_chunk(const struct domain *d, uint32_t index) {
+    const struct {
+        const chunk *chunk;
+        uint32_t count;
+    } parts[] = {
+        {d->shared_chunk, d->shared_chunks},
+        {d->ram, d->ram_chunks},
+        {d->hvm.ram, d->hvm.ram_chunks},
+        {&d->hvm.states, d->hvm.states ? 1 : 0},
+    };
+    for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        if (index < parts[i].count)
+            return parts[i].chunk[index];
+        index -= parts[i].count;
+    }
+    return 0;
 }
 
 /* --- Building ----------------------------------------------------------------------------------
@@ -180,8 +207,11 @@ static enum bh_status make_objects(const struct domain *d) {
         {DOMAIN_SLOT_SPACE, BH_TYPE_SPACE, pool_pages(d)},
         {DOMAIN_SLOT_TABLE, BH_TYPE_CAPTABLE, table_slots(d)},
         {DOMAIN_SLOT_EVENT, BH_TYPE_EVENT, 64},
+        {DOMAIN_SLOT_FURTHER, BH_TYPE_CAPTABLE, further_slots(d)},
     };
     for (unsigned i = 0; i < sizeof(objects) / sizeof(objects[0]); i++) {
+        if (objects[i].size == 0)
+            continue;
         enum bh_status status = hv_retype(OWN(d->objects), objects[i].type, objects[i].size,
                                           own(d, objects[i].slot), 0);
         if (status)
@@ -194,27 +224,19 @@ static uint64_t mgmt_va(chunk c) {
     return MGMT_VA_RAM + memory_base(c);
 }
 
-/* Writes the part of the image that lies in one chunk, whose first page is page `first` of RAM. */
+/* Writes the part of the image that lies in one chunk, whose first page is page `first`. */
 static enum bh_status load_chunk(const struct domain *d, uint32_t index, uint64_t first) {
     if (first >= d->image.file_pages)
         return BH_OK;
     uint64_t pages = memory_pages(d->ram[index]);
     if (pages > d->image.file_pages - first)
         pages = d->image.file_pages - first;
-    bh_ref view = OWN(MGMT_SLOT_LOAD);
-    uint64_t va = mgmt_va(d->ram[index]);
-    enum bh_status status = hv_copy(own(d, DOMAIN_SLOT_RAM + index), view, READ_WRITE, 0, pages);
-    if (status)
-        return status;
-    status = hv_map(view, OWN(BH_INIT_SPACE), va, READ_WRITE);
-    if (!status)
-        memcpy((void *)va, d->kernel + first * BH_PAGE_BYTES, pages * BH_PAGE_BYTES);
-    hv_delete(view);
-    return status;
+    return program_write(d->ram[index], own(d, DOMAIN_SLOT_RAM + index),
+                         d->kernel + first * BH_PAGE_BYTES, pages);
 }
 
 static enum bh_status make_ram(const struct domain *d) {
-    uint64_t first = 0;
+    uint64_t first = ram_first(d);
     for (uint32_t i = 0; i < d->ram_chunks; i++) {
         if (memory_base(d->ram[i]) >= MGMT_PHYSICAL_END)
             return BH_NO_MEMORY;
@@ -232,22 +254,21 @@ static enum bh_status make_ram(const struct domain *d) {
 /* Derives a view into the next free slot of the guest's CapTable and maps it there. */
 static enum bh_status map_view(const struct domain *d, bh_ref region, uint64_t page, uint64_t pages,
                                uint64_t va, uint32_t rights, uint32_t *views) {
-    bh_ref view = guest(d, GUEST_SLOT_VIEW + (*views)++);
+    bh_ref view = guest(d, (is_hvm(d) ? HVM_SLOT_VIEW : GUEST_SLOT_VIEW) + (*views)++);
     enum bh_status status = hv_copy(region, view, rights, page, pages);
     return status ? status : hv_map(view, own(d, DOMAIN_SLOT_SPACE), va, rights);
 }
 
-/* Maps pages [begin, end) of RAM, which may lie in several chunks. */
-static enum bh_status map_segment(const struct domain *d, uint64_t begin, uint64_t end,
-                                  uint32_t rights, uint32_t *views) {
-    uint64_t first = 0;
-    for (uint32_t i = 0; i < d->ram_chunks; i++) {
-        uint64_t after = first + memory_pages(d->ram[i]);
+/* Maps what of pages [begin, end) lies in the stretch, which may be in several of its Regions. */
+static enum bh_status map_part(const struct domain *d, const struct stretch *s, uint64_t begin,
+                               uint64_t end, uint32_t rights, uint32_t *views) {
+    uint64_t first = s->first;
+    for (uint32_t i = 0; i < s->chunks; i++) {
+        uint64_t after = first + memory_pages(s->chunk[i]);
         uint64_t from = begin > first ? begin : first, to = end < after ? end : after;
         if (from < to) {
-            enum bh_status status =
-                map_view(d, own(d, DOMAIN_SLOT_RAM + i), from - first, to - from,
-                         BH_IMAGE_VA + from * BH_PAGE_BYTES, rights, views);
+            enum bh_status status = map_view(d, OWN(s->region + i), from - first, to - from,
+                                             BH_IMAGE_VA + from * BH_PAGE_BYTES, rights, views);
             if (status)
                 return status;
         }
@@ -256,43 +277,63 @@ static enum bh_status map_segment(const struct domain *d, uint64_t begin, uint64
     return BH_OK;
 }
 
-/* A page of RAM is at the same distance from the start of RAM as its address from BH_IMAGE_VA; the
- * page under the guard page is left unmapped. */
-static enum bh_status map_guest(const struct domain *d) {
+static struct stretch private_ram(const struct domain *d) {
+    return (struct stretch){ram_first(d), d->ram, domain_slot(d, DOMAIN_SLOT_RAM), d->ram_chunks};
+}
+
+/* Text and constants: shared with all other VMMs, or in RAM. */
+static enum bh_status map_constants(const struct domain *d, uint32_t *views) {
+    struct stretch from = is_hvm(d) ? program_stretch() : private_ram(d);
+    uint64_t text = d->image.text_pages;
+    enum bh_status status = map_part(d, &from, 0, text, READ_EXEC, views);
+    return status ? status
+                  : map_part(d, &from, text, text + d->image.rodata_pages, READ_ONLY, views);
+}
+
+/* Data, bss, the stack, the heap, but for the page under the guard page; the further stacks. */
+static enum bh_status map_ram(const struct domain *d, uint32_t *views) {
     const struct image *image = &d->image;
-    const struct {
-        uint64_t end;
-        uint32_t rights;
-    } segments[] = {
-        {image->text_pages, READ_EXEC},  {image->text_pages + image->rodata_pages, READ_ONLY},
-        {image->guard_page, READ_WRITE}, {image->guard_page + 1, 0},
-        {heap_end(d), READ_WRITE},
-    };
-    uint32_t views = 0;
-    uint64_t begin = 0;
-    for (unsigned i = 0; i < sizeof(segments) / sizeof(segments[0]); i++) {
-        if (segments[i].rights) {
-            enum bh_status status =
-                map_segment(d, begin, segments[i].end, segments[i].rights, &views);
-            if (status)
-                return status;
-        }
-        begin = segments[i].end;
-    }
-    for (uint32_t i = 1; i < contexts_count(&d->definition); i++) {
-        uint64_t stack = heap_end(d) + contexts_guard_page(i) + 1;
-        enum bh_status status =
-            map_segment(d, stack, stack + CONTEXT_STACK_PAGES, READ_WRITE, &views);
-        if (status)
-            return status;
-    }
-    uint64_t read_only = d->shared.read_only_pages;
-    bh_ref shared = own(d, DOMAIN_SLOT_SHARED);
-    enum bh_status status = map_view(d, shared, 0, read_only, shared_va(d), READ_ONLY, &views);
+    struct stretch ram = private_ram(d);
+    uint64_t data = image->text_pages + image->rodata_pages;
+    enum bh_status status = map_part(d, &ram, data, image->guard_page, READ_WRITE, views);
     if (!status)
-        status = map_view(d, shared, read_only, d->shared.pages - read_only,
-                          shared_va(d) + read_only * BH_PAGE_BYTES, READ_WRITE, &views);
+        status = map_part(d, &ram, image->guard_page + 1, heap_end(d), READ_WRITE, views);
+    for (uint32_t i = 1; i < contexts_count(&d->definition) && !status; i++) {
+        uint64_t stack = heap_end(d) + contexts_guard_page(i) + 1;
+        status = map_part(d, &ram, stack, stack + CONTEXT_STACK_PAGES, READ_WRITE, views);
+    }
     return status;
+}
+
+/* The Region of a chunk that mgmt and the guest share. */
+static bh_ref shared_region(const struct domain *d, uint32_t index) {
+    return index == 0 ? own(d, DOMAIN_SLOT_SHARED)
+                      : domain_further(d, DOMAIN_FURTHER_SHARED + index);
+}
+
+/* The guest's address of one. */
+static uint64_t shared_chunk_va(const struct domain *d, uint32_t index) {
+    return shared_va(d) + d->shared.chunk[index].first * BH_PAGE_BYTES;
+}
+
+static enum bh_status map_shared(const struct domain *d, uint32_t *views) {
+    uint64_t read_only = d->shared.read_only_pages;
+    enum bh_status status =
+        map_view(d, shared_region(d, 0), 0, read_only, shared_va(d), READ_ONLY, views);
+    for (uint32_t i = 0; i < d->shared.chunks && !status; i++) {
+        uint64_t skip = i == 0 ? read_only : 0;
+        status = map_view(d, shared_region(d, i), skip, d->shared.chunk[i].pages - skip,
+                          shared_chunk_va(d, i) + skip * BH_PAGE_BYTES, READ_WRITE, views);
+    }
+    return status;
+}
+
+static enum bh_status map_guest(const struct domain *d) {
+    uint32_t views = 0;
+    enum bh_status status = map_constants(d, &views);
+    if (!status)
+        status = map_ram(d, &views);
+    return status ? status : map_shared(d, &views);
 }
 
 static enum domain_bit bit_of_class(enum bh_class class) {
@@ -323,31 +364,36 @@ static enum bh_status make_signals(const struct domain *d) {
 }
 
 static enum bh_status make_shared(const struct domain *d) {
-    if (memory_base(d->shared_chunk) >= MGMT_PHYSICAL_END)
-        return BH_NO_MEMORY;
-    enum bh_status status = hv_retype(OWN(d->shared_chunk), BH_TYPE_REGION,
-                                      memory_pages(d->shared_chunk), own(d, DOMAIN_SLOT_SHARED), 0);
-    return status ? status
-                  : hv_map(own(d, DOMAIN_SLOT_SHARED), OWN(BH_INIT_SPACE), mgmt_va(d->shared_chunk),
-                           READ_WRITE);
+    enum bh_status status = BH_OK;
+    for (uint32_t i = 0; i < d->shared_chunks && !status; i++) {
+        chunk c = d->shared_chunk[i];
+        if (memory_base(c) >= MGMT_PHYSICAL_END)
+            return BH_NO_MEMORY;
+        bh_ref region = shared_region(d, i);
+        status = hv_retype(OWN(c), BH_TYPE_REGION, memory_pages(c), region, 0);
+        if (!status)
+            status = hv_map(region, OWN(BH_INIT_SPACE), mgmt_va(c), READ_WRITE);
+    }
+    return status;
 }
 
 struct bh_domain_info *domain_info_page(const struct domain *d) {
-    return (struct bh_domain_info *)mgmt_va(d->shared_chunk);
+    return (struct bh_domain_info *)mgmt_va(d->shared_chunk[0]);
 }
 
 struct channel domain_channel(const struct domain *d, uint32_t index) {
     const struct shared_device *device = &d->shared.device[index];
-    uint8_t *base = (uint8_t *)mgmt_va(d->shared_chunk);
+    uint8_t *base = (uint8_t *)mgmt_va(d->shared_chunk[0]);
+    chunk window = d->shared_chunk[device->window_chunk];
     return (struct channel){
         .name = d->device[index].name,
         .own = (struct bh_queue_header *)(void *)(base + device->server_offset),
         .peer = (const struct bh_queue_header *)(void *)(base + device->client_offset),
         .own_units = device->server_units,
         .peer_units = device->client_units,
-        .window = base + device->window_offset,
+        .window = (uint8_t *)mgmt_va(window) + device->window_offset,
         .window_bytes = device->window_bytes,
-        .window_hpa = {memory_base(d->shared_chunk) + device->window_offset},
+        .window_hpa = {memory_base(window) + device->window_offset},
         .signal = domain_slot(d, DOMAIN_SLOT_SIGNAL + index),
         .generation = 1,
     };
@@ -390,7 +436,7 @@ static void fill_info(const struct domain *d) {
         to->server_va = shared_va(d) + from->server_offset;
         to->client_units = from->client_units;
         to->server_units = from->server_units;
-        to->window_va = shared_va(d) + from->window_offset;
+        to->window_va = shared_chunk_va(d, from->window_chunk) + from->window_offset;
         to->window_bytes = from->window_bytes;
     }
 }
@@ -443,15 +489,13 @@ enum bh_status domain_seal(struct domain *d) {
 }
 
 void domain_revoke(struct domain *d) {
+    chunk c;
     /* Objects first: with the Contexts gone the guest cannot run while its memory goes. */
     memory_revoke(d->objects);
-    memory_revoke(d->shared_chunk);
-    for (uint32_t i = 0; i < d->ram_chunks; i++)
-        memory_revoke(d->ram[i]);
-    for (uint32_t i = 0; i < d->hvm.ram_chunks; i++)
-        memory_revoke(d->hvm.ram[i]);
-    if (d->hvm.states)
-        memory_revoke(d->hvm.states);
+    if (d->hvm.objects)
+        memory_revoke(d->hvm.objects);
+    for (uint32_t i = 0; (c = domain_chunk(d, i)); i++)
+        memory_revoke(c);
     d->built = false;
 }
 

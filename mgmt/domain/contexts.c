@@ -20,17 +20,16 @@ static uint32_t count(const struct domain *d) {
     return contexts_count(&d->definition);
 }
 
-/* Context i is in slot i of the table of further ones, its Event `count` slots behind. */
 static bh_ref further(const struct domain *d, uint32_t slot) {
-    return BH_REF(domain_slot(d, DOMAIN_SLOT_CONTEXTS), slot);
+    return domain_further(d, DOMAIN_FURTHER_CONTEXT + slot);
 }
 
 bh_ref contexts_at(const struct domain *d, uint32_t index) {
-    return index == 0 ? OWN(domain_slot(d, DOMAIN_SLOT_CONTEXT)) : further(d, index);
+    return index == 0 ? OWN(domain_slot(d, DOMAIN_SLOT_CONTEXT)) : further(d, 2 * (index - 1));
 }
 
 bh_ref contexts_event(const struct domain *d, uint32_t index) {
-    return index == 0 ? OWN(domain_slot(d, DOMAIN_SLOT_EVENT)) : further(d, count(d) + index);
+    return index == 0 ? OWN(domain_slot(d, DOMAIN_SLOT_EVENT)) : further(d, 2 * (index - 1) + 1);
 }
 
 uint64_t contexts_stack_pages(const struct bh_definition *definition) {
@@ -43,21 +42,18 @@ uint64_t contexts_guard_page(uint32_t index) {
 
 uint64_t contexts_object_bytes(const struct bh_definition *definition) {
     const struct bh_bootinfo *info = host_info();
-    uint64_t contexts = contexts_count(definition);
-    uint64_t first = info->context_bytes + 64;
-    if (contexts == 1)
-        return first;
-    /* A CapTable has a header as large as a slot; objects begin on cache lines. */
-    return first + (2 * contexts + 1) * info->slot_bytes + 64 +
-           (contexts - 1) * (info->context_bytes + info->event_bytes + 128);
+    /* Objects begin on cache lines. */
+    return info->context_bytes + 64 +
+           (contexts_count(definition) - 1ull) * (info->context_bytes + info->event_bytes + 128);
+}
+
+uint32_t contexts_further_slots(const struct bh_definition *definition) {
+    return 2 * (contexts_count(definition) - 1);
 }
 
 enum bh_status contexts_make(const struct domain *d) {
     bh_ref objects = OWN(d->objects);
     enum bh_status status = hv_retype(objects, BH_TYPE_CONTEXT, 0, contexts_at(d, 0), 0);
-    if (!status && count(d) > 1)
-        status = hv_retype(objects, BH_TYPE_CAPTABLE, 2ull * count(d),
-                           OWN(domain_slot(d, DOMAIN_SLOT_CONTEXTS)), 0);
     for (uint32_t i = 1; i < count(d) && !status; i++) {
         status = hv_retype(objects, BH_TYPE_CONTEXT, 0, contexts_at(d, i), 0);
         if (!status)

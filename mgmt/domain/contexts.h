@@ -1,7 +1,7 @@
 /* The Contexts of a domain: one, or one for each vCPU of an HVM guest, all on the domain's Space
- * and CapTable. The first is what a PV guest has; the others lie in a CapTable of their own, of
- * which mgmt keeps the handle, each with an Event to wait for and a stack at the end of private
- * RAM. What is done to a domain is done to all of them. */
+ * and CapTable. The first is what a PV guest has; the others lie in the domain's further CapTable,
+ * each with an Event to wait for and a stack at the end of private RAM. What is done to a domain is
+ * done to all of them. */
 #pragma once
 
 #include <stdbool.h>
@@ -25,6 +25,8 @@ bh_ref contexts_event(const struct domain *d, uint32_t index);
 uint64_t contexts_stack_pages(const struct bh_definition *definition);
 uint64_t contexts_guard_page(uint32_t index);
 uint64_t contexts_object_bytes(const struct bh_definition *definition);
+/* Slots from DOMAIN_FURTHER_CONTEXT on. */
+uint32_t contexts_further_slots(const struct bh_definition *definition);
 
 /* Makes what the further Contexts consist of; then, when the Space and the CapTable are complete:
  * registers, references, scheduling. fault: mgmt's Event with the badge of this domain's faults;

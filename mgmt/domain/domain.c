@@ -90,15 +90,14 @@ uint64_t domain_cpu_tsc(const struct domain *d) {
 
 uint64_t domain_memory_pages(const struct domain *d) {
     uint64_t pages = 0;
+    chunk c;
     if (d->objects)
         pages += memory_pages(d->objects);
-    if (d->shared_chunk)
-        pages += memory_pages(d->shared_chunk);
-    for (uint32_t i = 0; i < d->ram_chunks; i++)
-        pages += memory_pages(d->ram[i]);
-    if (d->hvm.states)
-        pages += memory_pages(d->hvm.states);
-    return pages + hvm_ram_pages(&d->hvm);
+    if (d->hvm.objects)
+        pages += memory_pages(d->hvm.objects);
+    for (uint32_t i = 0; (c = domain_chunk(d, i)); i++)
+        pages += memory_pages(c);
+    return pages;
 }
 
 /* --- Definitions -------------------------------------------------------------------------------
@@ -203,7 +202,7 @@ static void end_life(struct domain *d, bool start_again) {
 /* Cleans some of the domain's memory. True when all of it is clean. */
 static bool clean_some(struct domain *d) {
     for (unsigned step = 0; step < SCRUB_STEPS_PER_TURN; step++) {
-        chunk dirty = domain_dirty_chunk(d);
+        chunk dirty = domain_chunk(d, d->clean);
         if (!dirty)
             return true;
         if (memory_scrub_step(dirty) == BH_OK)

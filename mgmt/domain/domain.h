@@ -62,11 +62,12 @@ struct domain {
     const uint8_t *kernel;
     struct image image;
     struct shared_layout shared;
-    chunk objects; /* 0: none, as the others */
-    chunk shared_chunk;
+    chunk objects; /* 0: none */
+    chunk shared_chunk[SHARED_CHUNKS_MAX];
+    uint32_t shared_chunks;
     chunk ram[DOMAIN_CHUNKS_MAX];
     uint32_t ram_chunks;
-    uint32_t clean; /* how many of shared_chunk, ram[0], ram[1] .. are clean; then hvm's */
+    uint32_t clean; /* how many of domain_chunk's are clean */
     struct hvm hvm; /* an HVM guest's part; all of the above is its VMM's */
     struct domain_device device[BH_DOMAIN_DEVICES_MAX];
     struct control control;
@@ -127,12 +128,19 @@ enum domain_slot {
     DOMAIN_SLOT_SPACE = 1,
     DOMAIN_SLOT_CONTEXT = 2,
     DOMAIN_SLOT_EVENT = 3,
-    DOMAIN_SLOT_CONTEXTS = 4, /* CapTable of further Contexts (contexts.h), if it has any */
+    DOMAIN_SLOT_FURTHER = 4, /* a CapTable, if there is anything for it: domain_further */
     DOMAIN_SLOT_SHARED = 5,
     DOMAIN_SLOT_RAM = 6,     /* DOMAIN_CHUNKS_MAX Regions */
     DOMAIN_SLOT_SIGNAL = 16, /* BH_DOMAIN_DEVICES_MAX: its Event, the device's bit as badge */
 };
 bh_slot domain_slot(const struct domain *d, unsigned which);
+
+/* Slots of a domain's CapTable of what has no slot in mgmt's. */
+enum domain_further {
+    DOMAIN_FURTHER_SHARED = 0,                  /* Regions of shared_chunk, from 1 on */
+    DOMAIN_FURTHER_CONTEXT = SHARED_CHUNKS_MAX, /* contexts.h */
+};
+bh_ref domain_further(const struct domain *d, unsigned which);
 
 /* Event bits of a domain in mgmt's Event. */
 enum domain_bit {
@@ -149,15 +157,15 @@ enum bh_status domain_allocate(struct domain *d);
  * to it, then seals. On failure domain_release takes all back. */
 enum bh_status domain_build(struct domain *d);
 struct bh_domain_info *domain_info_page(const struct domain *d);
-/* The next chunk that is not clean; 0: all are. */
-chunk domain_dirty_chunk(const struct domain *d);
+/* The index-th chunk of what it holds besides objects; 0: there are no more. */
+chunk domain_chunk(const struct domain *d, uint32_t index);
 /* Gives up every right with which the guest's memory or registers could be read, and lets it run.
  */
 enum bh_status domain_seal(struct domain *d);
-/* Takes back everything that was made of the domain's memory. Nothing may use the shared stretch
- * any more. The memory still holds what the guest wrote. */
+/* Takes back everything that was made of the domain's memory. Nothing may use the shared memory any
+ * more. All of it still holds what the guest wrote. */
 void domain_revoke(struct domain *d);
 /* Frees its memory. */
 void domain_release(struct domain *d);
-/* The shared stretch as device `index` of the domain sees it from mgmt's side. */
+/* The shared memory as device `index` of the domain sees it from mgmt's side. */
 struct channel domain_channel(const struct domain *d, uint32_t index);

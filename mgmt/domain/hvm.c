@@ -20,25 +20,25 @@ enum {
     SLOT_INITRD,
     SLOT_END,
 };
-_Static_assert(SLOT_END <= 64 + HVM_SLOTS, "slots");
+_Static_assert(SLOT_END <= HVM_SLOT_VIEW, "slots");
 _Static_assert(HVM_CHUNKS_MAX + 1 <= BH_GUEST_RAM_MAX,
                "one chunk may lie on both sides of the hole");
 _Static_assert(HVM_CHUNKS_MAX == DOMAIN_CHUNKS_MAX, "one allocator");
 
 /* The VMM's addresses: guest RAM at a constant distance from its guest-physical address. */
 #define VMM_VA_RAM 0x100000000000ull
-#define VMM_VA_STATES 0x7e0000000000ull
 #define VMM_VA_KERNEL 0x7d0000000000ull
 #define VMM_VA_INITRD 0x7d0100000000ull /* no file is longer than 4 GiB */
+#define VMM_VA_STATES 0x7d0200000000ull
 /* The guest's: below the hole for devices, and above 4 GiB. */
 #define GPA_HOLE 0xc0000000ull
 #define GPA_HIGH 0x100000000ull
 
-/* The VMM's heap, by what its devices were seen to take: 3 pages without any, 20 for a disk, 10 for
+/* The VMM's heap, by what its devices were seen to take: 3 pages without any, 10 for a disk, 6 for
  * an interface; and a third more. */
-#define VMM_HEAP_PAGES 12u
-#define VMM_HEAP_PAGES_DISK 27u
-#define VMM_HEAP_PAGES_NET 14u
+#define VMM_HEAP_PAGES 6u
+#define VMM_HEAP_PAGES_DISK 14u
+#define VMM_HEAP_PAGES_NET 8u
 #define READ_WRITE (BH_REGION_READ | BH_REGION_WRITE)
 #define ALL_ACCESS (READ_WRITE | BH_REGION_EXEC)
 
@@ -68,23 +68,31 @@ uint64_t hvm_ram_pages(const struct hvm *hvm) {
     return pages;
 }
 
-/* Tables for all of RAM in large pages, and in small ones where chunks are small. */
+/* Tables of `count` pages that begin at a multiple of 1 GiB: those of 2 MiB each, of 1 GiB each. */
+static uint64_t table_pages(uint64_t count) {
+    return (count + 511) / 512 + (count >> 18) + 1;
+}
+
+/* Tables for all of RAM in large pages, and in small ones where chunks are small: those are the
+ * last. One for each 512 GiB, of which RAM behind the hole may need one more than it fills. */
 static uint64_t ram_table_pages(const struct hvm *hvm) {
     uint64_t pages = hvm_ram_pages(hvm), small = 0;
     for (uint32_t i = 0; i < hvm->ram_chunks; i++)
         if (memory_pages(hvm->ram[i]) < 512)
             small += memory_pages(hvm->ram[i]);
-    return 3 + (pages >> 18) + 2 + small / 512 + 4;
+    uint64_t above_hole = pages > GPA_HOLE / BH_PAGE_BYTES ? 2 : 0;
+    return 1 + (pages >> 27) + 1 + (pages >> 18) + above_hole + (small ? small / 512 + 2 : 0);
 }
 
 /* Tables of one file's pages, which may not lie where large pages could be used. */
 static uint64_t file_table_pages(const struct hvm_file *file) {
-    return file->full_pages ? file->full_pages / 512 + 2 + (file->full_pages >> 18) + 2 : 0;
+    return file->full_pages ? table_pages(file->full_pages) : 0;
 }
 
+/* Files and state pages are in the same 512 GiB. */
 uint64_t hvm_pool_pages(const struct hvm *hvm) {
-    return ram_table_pages(hvm) + 4 /* state pages are far from all else */
-           + 1 + file_table_pages(&hvm->kernel) + file_table_pages(&hvm->initrd);
+    return ram_table_pages(hvm) + 1 + table_pages(hvm->vcpus) + file_table_pages(&hvm->kernel) +
+           file_table_pages(&hvm->initrd);
 }
 
 static uint64_t guest_pool_pages(const struct hvm *hvm) {
@@ -94,8 +102,9 @@ static uint64_t guest_pool_pages(const struct hvm *hvm) {
 uint64_t hvm_object_pages(const struct hvm *hvm) {
     const struct bh_bootinfo *info = host_info();
     /* Vcpus begin on pages. */
-    uint64_t vcpu = (info->vcpu_bytes + BH_PAGE_BYTES - 1) / BH_PAGE_BYTES + 1;
-    return hvm->vcpus * vcpu + 1 + info->space_bytes / BH_PAGE_BYTES + 1 + guest_pool_pages(hvm);
+    uint64_t vcpu = (info->vcpu_bytes + BH_PAGE_BYTES - 1) / BH_PAGE_BYTES;
+    uint64_t space = (info->space_bytes + BH_PAGE_BYTES - 1) / BH_PAGE_BYTES;
+    return hvm->vcpus * vcpu + space + guest_pool_pages(hvm);
 }
 
 static bh_ref slot(const struct domain *d, uint32_t index) {
@@ -171,7 +180,7 @@ static enum bh_status make_vcpu(const struct domain *d, struct bh_guest_info *in
     enum bh_status status = hv_copy(contexts_event(d, index), slot(d, SLOT_KICK + index),
                                     BH_EVENT_SIGNAL, BH_GUEST_KICK_BIT, 0);
     if (!status)
-        status = hv_retype(OWN(d->objects), BH_TYPE_VCPU, 0, vcpu, 0);
+        status = hv_retype(OWN(d->hvm.objects), BH_TYPE_VCPU, 0, vcpu, 0);
     if (!status)
         status = hv_retype(OWN(d->hvm.states), BH_TYPE_REGION, 1, state, 0);
     if (!status)
@@ -199,7 +208,7 @@ enum bh_status hvm_build(struct domain *d) {
         .initrd_bytes = d->hvm.initrd.bytes,
         .flags = d->definition.watchdog ? BH_GUEST_WATCHDOG : 0,
     };
-    enum bh_status status = hv_retype(OWN(d->objects), BH_TYPE_SPACE, guest_pool_pages(&d->hvm),
+    enum bh_status status = hv_retype(OWN(d->hvm.objects), BH_TYPE_SPACE, guest_pool_pages(&d->hvm),
                                       slot(d, SLOT_SPACE), BH_SPACE_GUEST);
     if (!status)
         status = make_ram(d, info);
@@ -214,7 +223,7 @@ enum bh_status hvm_build(struct domain *d) {
 
 void hvm_get_statistics(const struct domain *d, struct bh_guest_statistics *out) {
     *out = (struct bh_guest_statistics){0};
-    if (!d->shared_chunk)
+    if (!d->shared_chunks)
         return;
     const volatile struct bh_guest_statistics *told =
         (const void *)domain_channel(d, SHARED_CONTROL).window;

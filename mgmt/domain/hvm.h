@@ -11,7 +11,8 @@
 
 #define HVM_PROGRAM "vmm.bin"
 #define HVM_CHUNKS_MAX 10u
-#define HVM_SLOTS 128u
+#define HVM_SLOTS 144u
+#define HVM_SLOT_VIEW 152u /* the VMM's own mapped Regions; before them all of the guest's */
 
 /* The kernel or the initrd: in the boot archive. */
 struct hvm_file {
@@ -23,7 +24,9 @@ struct hvm {
     uint32_t vcpus;
     chunk ram[HVM_CHUNKS_MAX]; /* the guest's, in the order of its addresses */
     uint32_t ram_chunks;
-    chunk states; /* 0: none */
+    chunk states;  /* 0: none */
+    chunk objects; /* of the guest itself; 0: none */
+    bool program;  /* its VMM's text and constants are held (program.h) */
     struct hvm_file kernel, initrd;
 };
 
@@ -33,7 +36,7 @@ void hvm_file_disk(const struct bh_definition *definition, uint32_t index,
                    struct bh_definition_disk *disk);
 
 /* Pages of the VMM's RAM, of page tables its Space needs besides, and of object memory for the
- * rest. */
+ * guest's Space and Vcpus. */
 uint64_t hvm_vmm_pages(const struct bh_definition *definition, const struct image *image);
 uint64_t hvm_pool_pages(const struct hvm *hvm);
 uint64_t hvm_object_pages(const struct hvm *hvm);

@@ -221,6 +221,27 @@ enum bh_status memory_alloc(enum bh_kind kind, unsigned order, chunk *out) {
     return BH_NO_MEMORY;
 }
 
+enum bh_status memory_alloc_pages(uint64_t pages, chunk *chunks, uint32_t max, uint32_t *count) {
+    unsigned order = 63u - (unsigned)__builtin_clzll(pages);
+    while (pages > 0) {
+        if (*count == max)
+            return BH_NO_MEMORY;
+        unsigned fits = 63u - (unsigned)__builtin_clzll(pages);
+        if (order > fits)
+            order = fits;
+        if (*count == max - 1)
+            order = memory_order_for(pages);
+        while (memory_alloc(BH_KIND_FRAME, order, &chunks[*count])) {
+            if (order == 0 || *count == max - 1)
+                return BH_NO_MEMORY;
+            order--;
+        }
+        ++*count;
+        pages = pages > 1ull << order ? pages - (1ull << order) : 0;
+    }
+    return BH_OK;
+}
+
 enum bh_status memory_scrub_step(chunk c) {
     return hv_scrub_step(OWN(c));
 }

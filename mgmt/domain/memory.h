@@ -22,6 +22,12 @@ enum bh_status memory_start(const struct bh_bootinfo *info, bh_slot slots_first,
  * NO_MEMORY. */
 enum bh_status memory_alloc(enum bh_kind kind, unsigned order, chunk *out);
 
+/* Frame memory of `pages` pages in several chunks, adding to the `*count` of at most `max` that are
+ * there: in falling powers of two, so that in the stretch that they make each one's place is a
+ * multiple of its size, and large pages fit. Fragmentation may make them smaller; the last of all
+ * rounds up. OK; NO_MEMORY: the caller frees what there is. */
+enum bh_status memory_alloc_pages(uint64_t pages, chunk *chunks, uint32_t max, uint32_t *count);
+
 /* Revokes whatever was made of the chunk, everywhere; it stays allocated, and can be scrubbed. */
 void memory_revoke(chunk c);
 

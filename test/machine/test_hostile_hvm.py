@@ -165,6 +165,32 @@ def test_in_the_vmms_place(ctx):
 
 
 @limit(240)
+def test_common_text(ctx):
+    """Programs that mean harm in the VMMs' place write to the text and constants that all VMMs share: each of them
+    faults, the next one finds everything as it was, and one that did nothing notices nothing."""
+    attempts = ("writes-text", "writes-text-again", "writes-constants", "writes-constants-again")
+    with open(os.path.join(ctx.build, "test", "guest", "hostile", "hostile-vmm.bin"), "rb") as program:
+        files = {"vmm.bin": program.read()}
+    crash_report = "<bulkhead autostart='no' crashreport='yes'/>"
+    guests = {name: definition(name, "ends").replace("<bulkhead autostart='no'/>", crash_report) for name in attempts}
+    with host(ctx, {**guests, "stays": "ends"}, files=files) as vmms:
+        vmms.start("stays")
+        faults = []
+        for name in attempts:
+            vmms.start(name)
+            vmms.wait_off(name)
+            faults.append(re.search(rf"mgmt: guest {name} crashed: its VMM, vCPU 0: (fault 14, error 7, address \w+)",
+                                    vmms.vm.text))
+            expect(faults[-1], f"{name} faults by writing to a page that is there:\n{vmms.vm.tail(20)}")
+        whats = [fault.group(1) for fault in faults]
+        expect(whats[0] == whats[1] != whats[2] == whats[3], f"the same again at the same place: {whats}")
+        expect_equal(vmms.states()["stays"]["state"], "running", "who did nothing")
+        expect(vmms.vm.json("destroy stays")["ok"], "it can be destroyed")
+        vmms.wait_off("stays")
+        vmms.expect_unharmed()
+
+
+@limit(240)
 def test_ipi_storm(ctx):
     """Four vCPUs that interrupt each other without end."""
     with host(ctx, {"ipi-storm": definition("ipi-storm", "interrupts", more="<vcpu>4</vcpu>")}) as storm:

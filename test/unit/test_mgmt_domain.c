@@ -142,6 +142,35 @@ static void test_what_a_guest_is_told(void **state) {
     assert_memory_equal((void *)(MGMT_VA_RAM + memory_base(d->ram[0])), kernel, sizeof(kernel));
 }
 
+static void assert_filled(const struct channel *channel, int with) {
+    for (uint64_t at = 0; at < channel->window_bytes; at++)
+        if (channel->window[at] != with)
+            fail_msg("%s: byte %llu", channel->name, (unsigned long long)at);
+}
+
+/* The disk's window has a chunk of its own, the network card's of a guest this small has not. */
+static void test_windows_are_apart(void **state) {
+    (void)state;
+    struct domain *d = started("a.xml");
+    const struct bh_domain_info *info = domain_info_page(d);
+    uint64_t end_va = 0;
+    assert_int_equal(d->shared_chunks, 2);
+    for (uint32_t i = 0; i < info->device_count; i++) {
+        struct channel channel = domain_channel(d, i);
+        assert_int_equal(channel.window_hpa.raw, (uintptr_t)channel.window - MGMT_VA_RAM);
+        memset(channel.window, (int)i + 1, channel.window_bytes);
+        if (info->device[i].window_va + channel.window_bytes > end_va)
+            end_va = info->device[i].window_va + channel.window_bytes;
+    }
+    for (uint32_t i = 0; i < info->device_count; i++) {
+        struct channel channel = domain_channel(d, i);
+        assert_filled(&channel, (int)i + 1);
+        assert_int_equal(channel.peer->state, BH_QUEUE_CLOSED);
+    }
+    assert_int_equal(info->magic, BH_DOMAIN_MAGIC);
+    assert_int_equal(end_va, info->device[2].window_va + info->device[2].window_bytes);
+}
+
 static void test_what_mgmt_keeps(void **state) {
     (void)state;
     struct domain *d = started("a.xml");
@@ -244,7 +273,7 @@ static void test_slow_back_ends(void **state) {
     mgmt_world_hold_detach = true;
     assert_true(domain_destroy(d, &error));
     assert_int_equal(d->state, DOMAIN_DYING);
-    assert_int_equal(rights_of(d->shared_chunk), BH_UNTYPED_RETYPE | BH_RIGHTS_ALL);
+    assert_int_equal(rights_of(d->shared_chunk[0]), BH_UNTYPED_RETYPE | BH_RIGHTS_ALL);
     assert_false(domain_start(d, &error));
     assert_false(domain_destroy(d, &error));
     mgmt_world_turn();
@@ -554,6 +583,7 @@ static void test_closing(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_what_a_guest_is_told),
+        TEST(test_windows_are_apart),
         TEST(test_what_mgmt_keeps),
         TEST(test_a_hundred_lives_lose_nothing),
         TEST(test_failures_are_undone),

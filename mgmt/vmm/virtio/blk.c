@@ -15,7 +15,7 @@
 
 #define PCI_CLASS_SCSI 0x010000u /* mass storage; what drivers expect of virtio-blk */
 #define QUEUE_SIZE 128u
-#define REQUESTS_MAX 64u  /* of the guest, and pieces of them on the queue pair */
+#define REQUESTS_MAX 32u  /* of the guest, and pieces of them on the queue pair */
 #define SEGMENTS_MAX 64u  /* of a request's payload */
 #define CHUNK_BYTES 4096u /* of the window */
 #define DISCARD_SECTORS_MAX 0x3fffffu

@@ -78,9 +78,29 @@ static void beyond_guest(void) {
     *(volatile uint8_t *)(last->va + last->bytes) = 1;
 }
 
+/* Text and constants, which all VMMs have in common. */
+static void writes_text(void) {
+    *(volatile uint8_t *)(uintptr_t)writes_text = 0xc3; /* RET */
+}
+
+static void writes_constants(void) {
+    *(volatile uint8_t *)(uintptr_t)attempts = 0;
+}
+
+/* As long as there is one like this, they are not loaded anew. */
+static void stays(void) {
+    for (;;)
+        sleep_ms(1000);
+}
+
 const struct attempt attempts[] = {
     {"captable", captable},
     {"states", states},
     {"beyond-guest", beyond_guest},
+    {"writes-text", writes_text},
+    {"writes-text-again", writes_text},
+    {"writes-constants", writes_constants},
+    {"writes-constants-again", writes_constants},
+    {"stays", stays},
     {0},
 };
