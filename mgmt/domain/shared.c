@@ -38,7 +38,7 @@ static const struct sizes vmm_sizes[] = {
 };
 
 /* The files that an HVM guest starts from are mapped, but for the last part of a page of each. */
-static const struct sizes file_sizes = {16, 4, 4 << 10};
+static const struct sizes file_sizes = {16, 4, 8 << 10};
 
 /* Windows from this size on have a chunk of their own if they fill one. */
 #define OWN_CHUNK_BYTES (64u << 10)
