@@ -77,7 +77,8 @@ struct bh_definition {
     char initrd[BH_DEFINITION_TEXT_BYTES]; /* HVM; empty: none */
     uint8_t watchdog;                      /* HVM; 1: it has one */
     uint8_t on_watchdog;                   /* enum bh_action */
-    uint8_t reserved[6];
+    uint8_t virtio_console;                /* HVM; 1: its console is a virtio one, too */
+    uint8_t reserved[5];
 };
 
 _Static_assert(sizeof(struct bh_definition_disk) == 168, "layout");

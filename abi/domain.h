@@ -66,6 +66,7 @@ struct bh_domain_info {
 #define BH_GUEST_RAM_MAX 12u
 #define BH_GUEST_NO_DISK 0xffffffffu
 #define BH_GUEST_WATCHDOG 0x1u /* flags: it has a watchdog */
+#define BH_GUEST_CONSOLE 0x2u  /* its console is a virtio one, too: hvc0 */
 
 /* A VMM has a Context for each of its guest's vCPUs, on its one Space and CapTable. All start at
  * the image's entry with the address of the domain information in RDI and their number in RSI; the

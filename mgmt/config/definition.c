@@ -33,6 +33,7 @@ enum element {
     BULKHEAD,
     DEVICES,
     CONSOLE,
+    CONSOLE_TARGET,
     DISK,
     SOURCE,
     TARGET,
@@ -87,6 +88,7 @@ static const struct rule rules[ELEMENTS] = {
     [BULKHEAD] = {"bulkhead", DOMAIN_, 0, {"autostart", "crashreport"}},
     [DEVICES] = {"devices", DOMAIN_, 0, {0}},
     [CONSOLE] = {"console", DEVICES, 0, {"type"}},
+    [CONSOLE_TARGET] = {"target", CONSOLE, 0, {"!type", "port"}},
     [DISK] = {"disk", DEVICES, MANY, {"!type", "device"}},
     [SOURCE] = {"source", DISK, NEEDED, {"!volume"}},
     [TARGET] = {"target", DISK, NEEDED, {"!dev", "bus"}},
@@ -361,6 +363,12 @@ static void fill_attributes(struct parse *p, enum element e, const char **attrib
             fail_value(p, e, text, "use type='pty' or leave it out");
         out->consoles = 1;
         break;
+    case CONSOLE_TARGET:
+        text = attribute(attributes, "type");
+        out->virtio_console = strcmp(text, "virtio") == 0;
+        if (!out->virtio_console && strcmp(text, "serial") != 0)
+            fail_value(p, e, text, "use type='serial' or type='virtio'");
+        break;
     case DISK:
         add_disk(p, attributes);
         break;
@@ -519,6 +527,8 @@ static void check_end(struct parse *p, enum element e) {
         fail(p, p->line[p->depth], "<vcpu>: a PV guest has 1; remove it");
     if (e == DOMAIN_ && p->out->guest_type == BH_GUEST_PV && p->out->watchdog)
         fail(p, p->line[p->depth], "<watchdog>: a PV guest has none; remove it");
+    if (e == DOMAIN_ && p->out->guest_type == BH_GUEST_PV && p->out->virtio_console)
+        fail(p, p->line[p->depth], "<console>: only an HVM guest has one of type='virtio'");
     if (e == CPUTUNE && p->out->quota_us > p->out->period_us)
         fail(
             p, p->line[p->depth],

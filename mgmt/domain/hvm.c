@@ -206,7 +206,8 @@ enum bh_status hvm_build(struct domain *d) {
         .guest_disks = d->definition.disks,
         .kernel_bytes = d->hvm.kernel.bytes,
         .initrd_bytes = d->hvm.initrd.bytes,
-        .flags = d->definition.watchdog ? BH_GUEST_WATCHDOG : 0,
+        .flags = (d->definition.watchdog ? BH_GUEST_WATCHDOG : 0) |
+                 (d->definition.virtio_console ? BH_GUEST_CONSOLE : 0),
     };
     enum bh_status status = hv_retype(OWN(d->hvm.objects), BH_TYPE_SPACE, guest_pool_pages(&d->hvm),
                                       slot(d, SLOT_SPACE), BH_SPACE_GUEST);

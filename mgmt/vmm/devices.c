@@ -5,14 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "guestlib/console_front.h"
 #include "guestlib/guest.h"
 #include "guestlib/loop.h"
 #include "guestlib/random.h"
 #include "mgmt/vmm/virtio/blk.h"
+#include "mgmt/vmm/virtio/console.h"
 #include "mgmt/vmm/virtio/entropy.h"
 #include "mgmt/vmm/virtio/net.h"
 
 #define BLOCK_QUEUES_MAX 4u /* all go into one queue pair: more would only be more interrupts */
+
+static struct virtio_device *console; /* NULL: none */
 
 static void random_fill(void *bytes, size_t count) {
     for (size_t at = 0; at < count; at += sizeof(uint64_t)) {
@@ -47,5 +51,14 @@ bool devices_add(const struct bh_guest_info *guest, unsigned first_slot,
     for (unsigned i = 0; guest_device(BH_CLASS_NET, i); i++)
         if (!add(guest, first_slot, number++, virtio_net_open(i, message)))
             return false;
-    return add(guest, first_slot, number, virtio_entropy_open(random_fill, message));
+    if (!add(guest, first_slot, number++, virtio_entropy_open(random_fill, message)))
+        return false;
+    if (!(guest->flags & BH_GUEST_CONSOLE))
+        return true;
+    console = virtio_console_open(console_write, message);
+    return add(guest, first_slot, number, console);
+}
+
+bool devices_type(const char *text, size_t bytes) {
+    return console && virtio_console_input(console, text, bytes);
 }

@@ -1,8 +1,10 @@
-/* The virtio devices of the guest: what the VMM was given (disks, network cards) and a source of
- * random numbers, in this order in the slots from `first_slot` on. */
+/* The virtio devices of the guest: what the VMM was given (disks, network cards), a source of
+ * random numbers and, where the definition wants one, a console, in this order in the slots from
+ * `first_slot` on. */
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "abi/domain.h"
@@ -10,3 +12,6 @@
 /* message: sends an interrupt message. False: no memory, or too many devices. */
 bool devices_add(const struct bh_guest_info *guest, unsigned first_slot,
                  void (*message)(uint64_t address, uint32_t data));
+
+/* What was typed. False: it is not for the virtio console, which is not there or has no driver. */
+bool devices_type(const char *text, size_t bytes);

@@ -274,7 +274,8 @@ static void watchdog_expired(void) {
 }
 
 void machine_type(const char *text, size_t bytes) {
-    uart_receive(&machine.uart, text, bytes);
+    if (!devices_type(text, bytes))
+        uart_receive(&machine.uart, text, bytes);
 }
 
 void machine_flush(void) {

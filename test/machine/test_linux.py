@@ -60,6 +60,30 @@ def test_interrupts_by_wire(ctx):
         vm.wait_for(r"2 packets received", timeout=60)
 
 
+@slow
+@limit(300)
+def test_virtio_console(ctx):
+    """A shell on hvc0, beside ttyS0: what is typed goes there, what either writes is shown."""
+    definition_ = linux.definition(arguments="console=hvc0")
+    guests = ctx.guests(linux=definition_.replace("<console/>", "<console><target type='virtio'/></console>"))
+    with ctx.boot_pvh(guests) as vm:
+        shell(vm)
+        vm.send("tty")
+        vm.wait_for(r"^/dev/hvc0\s", timeout=30)
+        vm.send("echo by wi''re >/dev/ttyS0")
+        vm.wait_for(r"^by wire\s", timeout=30)
+        vm.send("read -r line; echo \"[$line]\"")
+        vm.send("what is typed")
+        vm.wait_for(r"^\[what is typed\]\s", timeout=30)
+        begin = vm.cursor
+        vm.send("seq 3000; echo al''l")
+        vm.wait_for(r"^all\s", timeout=60)
+        numbers = [line for line in vm.text[begin:vm.cursor].split() if line.isdigit()]
+        expect_equal(numbers[-3000:], [str(i) for i in range(1, 3001)], "what is shown of 3,000 lines")
+        vm.send("poweroff -f")
+        vm.wait_for(r"guest linux ended: exit status 0", timeout=60)
+
+
 def test_a_truncated_kernel(ctx):
     kernel = linux.read(ctx.root, "vmlinuz")[:1 << 20]
     with boot(ctx, {"vmlinuz": kernel}) as vm:

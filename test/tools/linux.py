@@ -11,7 +11,7 @@ import newc
 
 # In the order of their dependencies; a kernel has those that are not built in.
 MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci",
-           "virtio_blk", "failover", "net_failover", "virtio_net", "rng-core", "virtio-rng", "evdev",
+           "virtio_blk", "failover", "net_failover", "virtio_net", "virtio_console", "rng-core", "virtio-rng", "evdev",
            "button", "pvpanic", "pvpanic-mmio", "watchdog", "i6300esb", "libcrc32c", "crc16", "crc32c_generic", "mbcache",
            "jbd2", "ext4")
 PROGRAM = stat.S_IFREG | 0o755

@@ -124,6 +124,21 @@ static void test_watchdog(void **state) {
             "guests/a.xml:1: <watchdog>: a PV guest has none; remove it");
 }
 
+static void test_virtio_console(void **state) {
+    (void)state;
+    assert_true(parse(HEAD HVM "<devices><console><target type='serial' port='0'/></console>"
+                               "</devices></domain>"));
+    assert_int_equal(definition.virtio_console, 0);
+    assert_true(
+        parse(HEAD HVM "<devices><console><target type='virtio'/></console></devices></domain>"));
+    assert_int_equal(definition.virtio_console, 1);
+    assert_int_equal(definition.consoles, 1);
+    refused(HEAD HVM "<devices><console><target type='xen'/></console></devices></domain>",
+            "guests/a.xml:5: <target>: 'xen' is not valid; use type='serial' or type='virtio'");
+    refused(HEAD OS "<devices><console><target type='virtio'/></console></devices></domain>",
+            "guests/a.xml:1: <console>: only an HVM guest has one of type='virtio'");
+}
+
 static void test_mistakes(void **state) {
     (void)state;
     refused("", "guests/a.xml:1: not well-formed XML: no element found; correct it");
@@ -304,6 +319,7 @@ int main(void) {
         cmocka_unit_test(test_what_is_left_out),
         cmocka_unit_test(test_hvm),
         cmocka_unit_test(test_watchdog),
+        cmocka_unit_test(test_virtio_console),
         cmocka_unit_test(test_mistakes),
         cmocka_unit_test(test_memory_sizes),
         cmocka_unit_test(test_entities_and_depth),

@@ -13,7 +13,7 @@
 
 struct virtio_console {
     struct virtio_device device;
-    struct virtio_console_port port;
+    void (*write)(const char *text, size_t bytes);
     uint32_t written; /* of the chain at the head of the transmit queue */
     struct virtqueue_chain chain;
 };
@@ -22,17 +22,15 @@ static struct virtio_console *of_device(struct virtio_device *d) {
     return (struct virtio_console *)d; /* its first member */
 }
 
-/* Writes the chain from v->written on. True: it is written. */
+/* Writes the chain from v->written on, as far as the budget goes. True: it is written. */
 static bool write_chain(struct virtio_console *v, uint32_t *budget) {
     const struct virtqueue_chain *c = &v->chain;
     while (v->written < c->readable_bytes && *budget) {
-        uint8_t text[BLOCK_BYTES];
+        char text[BLOCK_BYTES];
         uint32_t bytes = pieces_read(c->piece, c->readable, v->written, text, sizeof(text));
-        size_t taken = v->port.write(v->port.context, text, bytes);
-        v->written += (uint32_t)taken;
-        *budget -= *budget < taken ? *budget : (uint32_t)taken;
-        if (taken < bytes)
-            return false;
+        v->write(text, bytes);
+        v->written += bytes;
+        *budget -= *budget < bytes ? *budget : bytes;
     }
     return v->written >= c->readable_bytes;
 }
@@ -48,10 +46,9 @@ static bool serve_transmit(struct virtio_console *v) {
         } else if (write_chain(v, &budget)) {
             virtqueue_complete(ring, v->chain.head, 0);
             v->written = 0;
-            budget--;
+            budget -= budget > 0;
         } else {
             virtqueue_put_back(ring, 1);
-            more = budget == 0; /* else the port has no room, and says when it has */
         }
     }
     virtio_publish(d, QUEUE_TRANSMIT);
@@ -65,29 +62,26 @@ static bool serve(struct virtio_device *d, unsigned queue) {
     return false;
 }
 
-void virtio_console_room(struct virtio_device *d) {
-    virtio_notify(d, QUEUE_TRANSMIT);
-}
-
-size_t virtio_console_input(struct virtio_device *d, const uint8_t *text, size_t bytes) {
+bool virtio_console_input(struct virtio_device *d, const char *text, size_t bytes) {
     struct virtio_console *v = of_device(d);
-    size_t done = 0;
-    while (done < bytes && virtio_take(d, QUEUE_RECEIVE, &v->chain)) {
-        uint32_t left = bytes - done < UINT32_MAX ? (uint32_t)(bytes - done) : UINT32_MAX;
-        uint32_t written =
-            pieces_write(chain_writable(&v->chain), v->chain.writable, 0, text + done, left);
+    if (!virtio_running(d, QUEUE_RECEIVE))
+        return false;
+    while (bytes > 0 && virtio_take(d, QUEUE_RECEIVE, &v->chain)) {
+        uint32_t written = pieces_write(chain_writable(&v->chain), v->chain.writable, 0, text,
+                                        bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX);
         virtqueue_complete(&d->queue[QUEUE_RECEIVE].ring, v->chain.head, written);
-        done += written;
+        text += written;
+        bytes -= written;
     }
     virtio_publish(d, QUEUE_RECEIVE);
-    return done;
+    return true;
 }
 
 static void start(struct virtio_device *d) {
     of_device(d)->written = 0;
 }
 
-struct virtio_device *virtio_console_open(const struct virtio_console_port *port,
+struct virtio_device *virtio_console_open(void (*write)(const char *text, size_t bytes),
                                           void (*message)(uint64_t address, uint32_t data)) {
     static const struct virtio_class class = {.type = VIRTIO_TYPE_CONSOLE,
                                               .pci_class = PCI_CLASS_OTHER,
@@ -97,7 +91,7 @@ struct virtio_device *virtio_console_open(const struct virtio_console_port *port
     struct virtio_console *v = calloc(1, sizeof(*v));
     if (!v)
         return NULL;
-    v->port = *port;
+    v->write = write;
     virtio_init(&v->device,
                 &(struct virtio_settings){.class = &class, .queues = QUEUES, .message = message});
     return &v->device;
