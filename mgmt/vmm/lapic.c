@@ -162,6 +162,14 @@ void lapic_acknowledge(struct lapic *lapic, uint8_t vector) {
     bit_set(lapic->service, vector);
 }
 
+bool lapic_take_back(struct lapic *lapic, uint8_t vector) {
+    if (!(lapic->service[vector / 32] & 1u << vector % 32))
+        return false;
+    bit_clear(lapic->service, vector);
+    bit_set(lapic->request, vector);
+    return true;
+}
+
 bool lapic_takes_extint(const struct lapic *lapic) {
     if (!(lapic->base & APIC_BASE_ENABLED))
         return lapic->id == 0;

@@ -59,6 +59,8 @@ int lapic_pending(const struct lapic *lapic);
 /* The same if the task priority were 0. */
 int lapic_waiting(const struct lapic *lapic);
 void lapic_acknowledge(struct lapic *lapic, uint8_t vector);
+/* The reverse, for an interrupt that has not reached the guest. False: it is not in service. */
+bool lapic_take_back(struct lapic *lapic, uint8_t vector);
 /* Whether the 8259's interrupt output reaches the processor through LINT0. */
 bool lapic_takes_extint(const struct lapic *lapic);
 

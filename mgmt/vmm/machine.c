@@ -98,6 +98,16 @@ static void deliver_nmi(struct vcpu *vcpu) {
     state->event = BH_EVENT_VALID | BH_EVENT_NMI | 2;
 }
 
+/* What an exit kept from being delivered goes back to the APIC: something else may come first by
+ * now. The 8259's stays: it has been told. */
+static void take_back(struct vcpu *vcpu) {
+    struct bh_vcpu_state *state = vcpu->state;
+    const uint32_t external = BH_EVENT_VALID | BH_EVENT_EXTERNAL;
+    if ((state->event & (BH_EVENT_VALID | BH_EVENT_TYPE)) == external &&
+        lapic_take_back(&vcpu->lapic, (uint8_t)(state->event & BH_EVENT_VECTOR)))
+        state->event = 0;
+}
+
 /* CR8 is the guest's own; the same priority in the APIC's page has to reach it. */
 static void update_cr8(struct vcpu *vcpu) {
     uint64_t priority = lapic_task_priority(&vcpu->lapic);
@@ -120,6 +130,7 @@ void machine_deliver(struct vcpu *vcpu) {
     struct bh_vcpu_state *state = vcpu->state;
     struct lapic *lapic = &vcpu->lapic;
     state->want = 0;
+    take_back(vcpu);
     update_cr8(vcpu);
     if (lapic->nmi)
         deliver_nmi(vcpu);
