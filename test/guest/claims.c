@@ -1,6 +1,7 @@
 /* One tiny guest for each claim about PV isolation (docs/threat-model.md), most of them expected to
  * be stopped. The test's name is the claim's. */
 #include "test/guest/harness.h"
+#include "test/guest/registers.h"
 
 #define HV_IMAGE 0xffffffff80200000ull
 #define HV_OBJECTS 0xffff800000200000ull
@@ -251,30 +252,6 @@ static void hypercall_claims(void) {
 /* --- Registers -----------------------------------------------------------------------------------
  */
 
-static void leaves_marks(uint64_t marker) {
-    __asm__ volatile("movq %0, %%xmm0\n\tmovq %0, %%xmm7\n\tmovq %0, %%xmm15\n\t"
-                     "mov %0, %%rbx\n\tmov %0, %%r15\n\tfldpi\n\t"
-                     "ud2"
-                     :
-                     : "D"(marker)
-                     : "rbx", "r15", "xmm0", "xmm7", "xmm15");
-    __builtin_unreachable();
-}
-
-/* Entered with fresh registers: everything but RDI, RSP, RIP must be zero, the FPU in its initial
- * state. */
-__attribute__((naked)) static void looks_for_marks(uint64_t argument __attribute__((unused))) {
-    __asm__ volatile("or %rbx, %rax\n\tor %rcx, %rax\n\tor %rdx, %rax\n\tor %rsi, %rax\n\t"
-                     "or %rbp, %rax\n\tor %r8, %rax\n\tor %r9, %rax\n\tor %r10, %rax\n\t"
-                     "or %r11, %rax\n\tor %r12, %rax\n\tor %r13, %rax\n\tor %r14, %rax\n\t"
-                     "or %r15, %rax\n\t"
-                     "movq %xmm0, %rcx\n\tor %rcx, %rax\n\tmovq %xmm7, %rcx\n\tor %rcx, %rax\n\t"
-                     "movq %xmm15, %rcx\n\tor %rcx, %rax\n\t"
-                     "sub $32, %rsp\n\tfnstenv (%rsp)\n\tmovzwl 8(%rsp), %ecx\n\t"
-                     "xor $0xffff, %ecx\n\tor %rcx, %rax\n\t" /* tag word: all empty */
-                     "mov %rax, %rdi\n\tud2");
-}
-
 /* Faults with a RIP that hv must not return to, whatever its creator says. */
 static bool resume_is_checked(void) {
     struct child child = child_make(0);
@@ -290,33 +267,38 @@ static bool resume_is_checked(void) {
 
 static uint64_t *const shared_word = (uint64_t *)CHILD_SCRATCH_VA;
 
-/* Holds a pattern in XMM and general registers across a million instructions of others. */
-static void keeps_pattern(uint64_t pattern) {
-    uint64_t back = 0;
-    for (unsigned i = 0; i < 200 && back == (i ? pattern : 0); i++) {
-        __asm__ volatile("movq %1, %%xmm3\n\tmov $3, %%eax\n\tsyscall\n\tmovq %%xmm3, %0"
-                         : "=r"(back)
-                         : "r"(pattern)
-                         : "rax", "rcx", "rdx", "rsi", "r11", "xmm3", "memory");
+static bool ends_clean(struct child child, const char *what) {
+    bool good = exited_with(child, 0);
+    if (!good) {
+        say("test: registers of ");
+        say(what);
+        say(": ");
+        say_number(child_get(child, BH_REG_RDI));
+        say("\n");
     }
-    child_exit(back == pattern ? 79 : 1);
+    return good;
 }
 
 static void register_claims(void) {
     struct child first = child_make(0);
-    child_start(first, leaves_marks, 0x1234567812345678ull);
+    child_start(first, registers_plant, 0x1234567812345678ull);
     bool marked = ended_with(first, VECTOR_UD);
     struct child second = child_make(1);
-    child_start(second, looks_for_marks, 0);
-    check("reg.fresh", marked && exited_with(second, 0));
+    child_start(second, registers_look, 0);
+    check("reg.fresh", marked && ends_clean(second, "a fresh Context"));
     child_destroy(second);
+    child_destroy(first); /* and of one that lies where a dead one lay */
+    first = child_make(0);
+    child_start(first, registers_look, 0);
+    check("reg.fresh_in_used_memory", ends_clean(first, "a Context in used memory"));
     child_destroy(first);
 
     first = child_make(0);
     second = child_make(1);
-    child_start(first, keeps_pattern, 0x1111222233334444ull);
-    child_start(second, keeps_pattern, 0x5555666677778888ull);
-    check("reg.fpu_is_private", exited_with(first, 79) && exited_with(second, 79));
+    child_start(first, registers_hold, 0x1111222233334444ull);
+    child_start(second, registers_hold, 0x5555666677778889ull);
+    bool kept = ends_clean(first, "the first of two");
+    check("reg.fpu_is_private", ends_clean(second, "the second of two") && kept);
     child_destroy(second);
     child_destroy(first);
 

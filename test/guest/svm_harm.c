@@ -1,6 +1,7 @@
 /* Guests and VMMs that mean harm, on AMD: states that no processor has, authority taken away while
  * it is used, registers that are not theirs. The test's name is the claim's. */
 #include "test/guest/machine.h"
+#include "test/guest/registers.h"
 
 enum { RAX, RCX, RDX, RBX, RSP };
 enum { MY_VCPU = 20 }; /* in a child's table */
@@ -14,6 +15,34 @@ GUEST(guest_marks, 64,
 GUEST(guest_watch, 64,
       "mov $0x20000000, %eax; mov %rax, %dr0; mov $0xf0003, %eax; mov %rax, %dr7; hlt")
 GUEST(guest_tsc_aux, 64, "rdtscp; 1: jmp 1b")
+
+/* A mark in every register that a guest can write without its VMM. MSRs: LSTAR, CSTAR, KERNEL_GS,
+ * FS, GS, SYSENTER's, STAR, FMASK. */
+#define GUEST_MSRS                                                                                 \
+    "0xc0000082,0xc0000083,0xc0000102,0xc0000100,0xc0000101,0x174,0x175,0x176,0xc0000081,"         \
+    "0xc0000084"
+#define GENERAL "rax,rcx,rdx,rbx,rsp,rbp,rsi,rdi,r8,r9,r10,r11,r12,r13,r14,r15"
+GUEST(guest_plant, 64,
+      "mov $0x5ec5ec5e, %eax\n mov $0x5ec5, %edx\n"
+      ".irp msr," GUEST_MSRS "\n mov $\\msr, %ecx\n wrmsr\n .endr\n"
+      ".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n movq %rax, %xmm\\n\n"
+      "punpcklqdq %xmm\\n, %xmm\\n\n .endr\n .rept 8\n fldpi\n .endr\n"
+      "movl $0x7f80, 0x9000\n ldmxcsr 0x9000\n"
+      "mov %rax, %dr0\n mov %rax, %dr1\n mov %rax, %dr2\n mov %rax, %dr3\n mov %rax, %cr2\n"
+      ".irp r,rcx,rdx,rbx,rsp,rbp,rsi,rdi,r8,r9,r10,r11,r12,r13,r14,r15\n mov %rax, %\\r\n .endr\n"
+      "hlt")
+/* Its own at its first instruction, to SEEN_GPA. */
+#define SEEN_GPA 0x9000
+#define SEEN_DEBUG 0x9080
+#define SEEN_MSRS 0x90c0
+#define SEEN_FXSAVE 0x9200
+GUEST(guest_look, 64,
+      ".set at, 0x9000\n .irp r," GENERAL "\n mov %\\r, at\n .set at, at + 8\n .endr\n"
+      ".irp r,dr0,dr1,dr2,dr3,cr2\n mov %\\r, %rax\n mov %rax, at\n .set at, at + 8\n .endr\n"
+      ".set at, 0x90c0\n .irp msr," GUEST_MSRS "\n mov $\\msr, %ecx\n rdmsr\n"
+      "mov %eax, at\n mov %edx, at + 4\n .set at, at + 8\n .endr\n"
+      "fxsave64 0x9200\n hlt")
+enum { GENERALS = 16, DEBUGS = 5, MSRS = 10 };
 
 static void let_run(uint64_t ticks) {
     uint64_t bits, group;
@@ -166,6 +195,65 @@ static uint32_t xcr0(void) {
     uint32_t low;
     __asm__ volatile("xgetbv" : "=a"(low) : "c"(0) : "rdx");
     return low;
+}
+
+static bool zero_words(const struct machine *m, uint64_t gpa, unsigned count) {
+    for (unsigned i = 0; i < count; i++)
+        if (*machine_64(m, gpa + 8 * i) != 0)
+            return false;
+    return true;
+}
+
+/* What the second guest found: what its VMM gave it, and nothing else. */
+static bool found_nothing(const struct machine *m, const uint64_t *given) {
+    for (unsigned i = 0; i < GENERALS; i++)
+        if (*machine_64(m, SEEN_GPA + 8 * i) != given[i])
+            return false;
+    return zero_words(m, SEEN_DEBUG, DEBUGS) && zero_words(m, SEEN_MSRS, MSRS) &&
+           registers_fxsave_marks(m->memory + SEEN_FXSAVE) == 0;
+}
+
+/* From one guest to another one of another VMM, to a PV guest, and to a guest that gets the memory
+ * and the objects of the first. */
+static void leak_claims(void) {
+    struct machine m = machine_make(0), other = machine_make(1);
+    uint64_t given[GENERALS];
+    START(&m, 64, guest_plant);
+    START(&other, 64, guest_look);
+    for (unsigned i = 0; i < GENERALS; i++)
+        given[i] = other.state->general[i];
+    struct child vmm = vmm_make(&m, 0, BH_VCPU_RUN), second = vmm_make(&other, 1, BH_VCPU_RUN);
+    struct child pv = child_make(2);
+    child_start(vmm, runs, BH_VCPU_ALL);
+    bool planted = exited_with(vmm, BH_EXIT_HLT);
+    child_start(second, runs, BH_VCPU_ALL);
+    bool looked = exited_with(second, BH_EXIT_HLT);
+    check("svm.guests_leak_nothing", planted && looked && found_nothing(&other, given));
+
+    m.state->rip = CODE_GPA; /* plants again */
+    child_destroy(vmm);
+    vmm = vmm_make(&m, 0, BH_VCPU_RUN);
+    child_start(vmm, runs, BH_VCPU_ALL);
+    planted = exited_with(vmm, BH_EXIT_HLT);
+    child_start(pv, registers_look, 0);
+    check("svm.guests_leak_nothing_to_pv", planted && exited_with(pv, 0));
+
+    child_destroy(pv);
+    child_destroy(second);
+    child_destroy(vmm);
+    machine_destroy(&m);
+    m = machine_make(0);
+    bool clean = true;
+    for (uint64_t gpa = 0; gpa < MEMORY_PAGES * 4096; gpa += 8)
+        clean = clean && *machine_64(&m, gpa) == 0;
+    START(&m, 64, guest_look);
+    vmm = vmm_make(&m, 0, BH_VCPU_RUN);
+    child_start(vmm, runs, BH_VCPU_ALL);
+    looked = exited_with(vmm, BH_EXIT_HLT);
+    check("svm.nothing_left_for_the_next", clean && looked && found_nothing(&m, given));
+    child_destroy(vmm);
+    machine_destroy(&other);
+    machine_destroy(&m);
 }
 
 static void register_claims(void) {
@@ -405,6 +493,7 @@ _Noreturn void guest_start(const struct bh_bootinfo *info) {
     revocation_claims();
     sharing_claims();
     register_claims();
+    leak_claims();
     state_claims();
     binding_claims();
     translation_claims();
