@@ -202,6 +202,23 @@ def test_ipi_storm(ctx):
 
 
 @limit(240)
+def test_races(ctx):
+    """vCPUs that change an instruction or page tables while another one's access is emulated, change modes, and
+    reset each other."""
+    attacks = {name: definition(name, "races", more="<vcpu>4</vcpu>")
+               for name in ("rewritten", "remapped", "toggles", "init-storm", "five-levels")}
+    with host(ctx, attacks) as racing:
+        racing.start(*attacks)
+        racing.wait_off(*attacks, timeout=150)
+        said = racing.said("five-levels")
+        expect("five-levels ok" in said or any("the processor refuses its state" in line for line in said), f"{said}")
+        for name in list(attacks)[:-1]:
+            racing.expect_attempts(name, name)
+        expect("crashed: its VMM" not in racing.vm.text, "no VMM faults")
+        racing.expect_unharmed()
+
+
+@limit(240)
 def test_ends(ctx):
     """Triple faults by each route, and code, stacks and tables where no memory is: the guest ends alone, and its
     VMM says why in three lines."""

@@ -77,7 +77,8 @@ def test_pv(ctx):
 
 # Nobody answers these any more, and they wait: for their disk, or a second for each line that they say.
 WAITING = ("vm-block-silence", "vm-early-block-silence", "vm-block-information", "vm-console-generations")
-VM_LIES = ("twice", "ahead", "taken", "values", "statuses", "generations", "silence", "garbage", "window", "information")
+VM_LIES = ("twice", "ahead", "taken", "values", "statuses", "generations", "silence", "garbage", "window",
+           "information")
 
 
 def vm(name, number, kernel, attack):
