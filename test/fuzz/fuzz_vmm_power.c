@@ -1,0 +1,139 @@
+/* A guest that does anything to ACPI's power ports and the ways to reset, and to its PCI function's
+ * MSI-X table. The machine ends only when it was told to; the SCI is high exactly as long as
+ * something enabled is pending; a message is sent only if its vector was signalled, is not masked,
+ * and MSI-X is on. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "mgmt/vmm/bus.h"
+#include "mgmt/vmm/msix.h"
+#include "mgmt/vmm/power.h"
+#include "test/unit/fake_loop.h"
+
+#define STEP_BYTES 8u
+#define VECTORS 5u
+#define MSIX_CONTROL 2u
+
+static struct {
+    enum power_end end;
+    bool sci;
+    struct pci_function function;
+    struct msix msix;
+    uint32_t signalled; /* a bit for each vector whose message may still come */
+} pc;
+
+static void require(bool holds) {
+    if (!holds)
+        abort();
+}
+
+static void set_sci(bool level) {
+    pc.sci = level;
+}
+
+static void end(enum power_end how) {
+    require(how == POWER_OFF || how == POWER_RESET);
+    pc.end = how;
+}
+
+static bool is_on(void) {
+    return (pci_get16(&pc.function, pc.msix.capability + MSIX_CONTROL) & 0xc000) == 0x8000 &&
+           (pci_get16(&pc.function, PCI_COMMAND) & PCI_COMMAND_MASTER);
+}
+
+/* Which vector's it is nobody can tell from a message: one of those that may. */
+static void message(uint64_t address, uint32_t data) {
+    uint32_t may = 0;
+    require(is_on());
+    for (unsigned i = 0; i < VECTORS; i++) {
+        const uint32_t *entry = pc.msix.table[i];
+        if ((pc.signalled >> i & 1) && !(entry[3] & 1) && entry[2] == data &&
+            (entry[0] | (uint64_t)entry[1] << 32) == address)
+            may |= 1u << i;
+    }
+    require(may != 0);
+}
+
+static void start(void) {
+    static bool added;
+    if (!added) {
+        power_init(set_sci, end);
+        added = true;
+    }
+    bus_port_write(POWER_PM1_EVENT, 4, 0xffff); /* nothing pending, nothing enabled */
+    bus_port_write(POWER_PM1_CONTROL, 2, 1);
+    pci_function_init(&pc.function, 0x1af4, 0x1042, 0x010000, 1);
+    msix_init(&pc.msix, &pc.function, message, VECTORS, 1, 0x800, 0xf00);
+    pc.end = POWER_GOES_ON;
+    pc.signalled = 0;
+}
+
+static void access_ports(const uint8_t *s, uint32_t value) {
+    static const uint16_t ports[] = {POWER_PM1_EVENT, 0xcf9, 0x64};
+    uint16_t port = (uint16_t)(ports[s[1] % 3] + (s[1] % 3 ? 0 : s[2] % 14));
+    unsigned bytes = 1u << s[3] % 3;
+    bool may_end = port == POWER_PM1_CONTROL ? (value >> 10 & 7) == POWER_S5 && (value & 0x2000)
+                   : port == 0xcf9           ? value & 4
+                                             : port == 0x64 && (value & 0xff) == 0xfe;
+    pc.end = POWER_GOES_ON;
+    bus_port_write(port, bytes, bytes == 4 ? value : value & ((1u << 8 * bytes) - 1));
+    require(pc.end == POWER_GOES_ON || may_end);
+    bus_port_read(port, bytes);
+}
+
+static void check_sci(void) {
+    uint64_t event = bus_port_read(POWER_PM1_EVENT, 4);
+    bool enabled = bus_port_read(POWER_PM1_CONTROL, 2) & 1;
+    require(pc.sci == (enabled && (event & event >> 16 & 0xffff)));
+}
+
+static void configure(const uint8_t *s) {
+    unsigned control = pc.msix.capability + MSIX_CONTROL;
+    pci_set16(&pc.function, control, (uint16_t)((s[2] & 0xc0) << 8 | (VECTORS - 1)));
+    pci_set16(&pc.function, PCI_COMMAND, s[3]);
+    if (!(s[2] & 0x80))
+        pc.signalled = 0;
+    msix_config_written(&pc.msix);
+}
+
+static void step(const uint8_t *s) {
+    uint32_t value;
+    memcpy(&value, s + 4, sizeof(value));
+    switch (s[0] % 7) {
+    case 0:
+    case 1:
+        access_ports(s, value);
+        break;
+    case 2:
+        power_button();
+        break;
+    case 3:
+        configure(s);
+        break;
+    case 4:
+        if (s[1] < VECTORS && msix_enabled(&pc.msix))
+            pc.signalled |= 1u << s[1];
+        msix_signal(&pc.msix, s[1]);
+        break;
+    case 5:
+        msix_write_table(&pc.msix, s[1] | (uint64_t)(s[2] & 1) << 8, 1u << (s[3] & 3),
+                         s[3] & 4 ? value : value | (uint64_t)value << 32);
+        break;
+    default:
+        msix_read_table(&pc.msix, value >> (s[3] & 31), 1u << (s[2] & 3));
+        msix_read_pending(&pc.msix, value >> (s[3] & 31), 1u << (s[2] & 3));
+        fake_loop_advance(value);
+        break;
+    }
+    check_sci();
+    require(!(pc.msix.pending & ~pc.signalled));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    start();
+    for (size_t i = 0; i + STEP_BYTES <= size; i += STEP_BYTES)
+        step(data + i);
+    return 0;
+}
