@@ -300,8 +300,13 @@ static void nothing_before_driver_ok(void **state) {
 
 static uint8_t shown[100000];
 static size_t shown_bytes;
+static const char *typed; /* once, while the device writes */
 
 static void port_write(const char *text, size_t bytes) {
+    const char *now = typed;
+    typed = NULL;
+    if (now)
+        assert_true(virtio_console_input(device, now, strlen(now)));
     memcpy(shown + shown_bytes, text, bytes);
     shown_bytes += bytes;
 }
@@ -361,6 +366,24 @@ static void console_takes_input(void **state) {
     assert_false(virtio_console_input(device, "more", 4)); /* it is for somebody else */
 }
 
+/* The host's console takes what is typed while the VMM waits until it has room for output. */
+static void console_takes_input_while_it_writes(void **state) {
+    (void)state;
+    uint64_t at = guest_alloc(64, 1), text = guest_alloc(1000, 1);
+    memset(guest_ram + text, 'x', 1000);
+    guest_add(&receive, &(struct guest_buffer){at, 40, true}, 1);
+    guest_kick(&g, &receive);
+    typed = "typed";
+    guest_add(&transmit, &(struct guest_buffer){text, 1000, false}, 1);
+    guest_kick(&g, &transmit);
+    assert_null(typed);
+    assert_memory_equal(guest_ram + at, "typed", 6);
+    assert_int_equal(shown_bytes, 1000);
+    assert_memory_equal(shown, guest_ram + text, 1000);
+    assert_int_equal(guest_used(&receive)[1], 1);
+    assert_int_equal(guest_used(&transmit)[1], 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define ENTROPY(f) cmocka_unit_test_setup_teardown(f, open_entropy, close_device)
@@ -377,6 +400,8 @@ int main(void) {
         ENTROPY(nothing_before_driver_ok),
         cmocka_unit_test_setup_teardown(console_writes, open_console, close_device),
         cmocka_unit_test_setup_teardown(console_takes_input, open_console, close_device),
+        cmocka_unit_test_setup_teardown(console_takes_input_while_it_writes, open_console,
+                                        close_device),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

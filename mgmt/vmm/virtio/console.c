@@ -15,7 +15,8 @@ struct virtio_console {
     struct virtio_device device;
     void (*write)(const char *text, size_t bytes);
     uint32_t written; /* of the chain at the head of the transmit queue */
-    struct virtqueue_chain chain;
+    struct virtqueue_chain chain; /* being transmitted */
+    struct virtqueue_chain input; /* what is typed may come while `write` waits for room */
 };
 
 static struct virtio_console *of_device(struct virtio_device *d) {
@@ -66,10 +67,10 @@ bool virtio_console_input(struct virtio_device *d, const char *text, size_t byte
     struct virtio_console *v = of_device(d);
     if (!virtio_running(d, QUEUE_RECEIVE))
         return false;
-    while (bytes > 0 && virtio_take(d, QUEUE_RECEIVE, &v->chain)) {
-        uint32_t written = pieces_write(chain_writable(&v->chain), v->chain.writable, 0, text,
+    while (bytes > 0 && virtio_take(d, QUEUE_RECEIVE, &v->input)) {
+        uint32_t written = pieces_write(chain_writable(&v->input), v->input.writable, 0, text,
                                         bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX);
-        virtqueue_complete(&d->queue[QUEUE_RECEIVE].ring, v->chain.head, written);
+        virtqueue_complete(&d->queue[QUEUE_RECEIVE].ring, v->input.head, written);
         text += written;
         bytes -= written;
     }
