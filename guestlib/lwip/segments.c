@@ -56,15 +56,16 @@ static bool on_link(const struct netif *netif, const ip_addr_t *address) {
     return false;
 }
 
-/* The MSS of a peer that takes whole frames. */
-static u16_t full_bytes(const struct netif *netif, const ip_addr_t *peer) {
-    return (u16_t)(netif->mtu - TCP_HLEN - (IP_IS_V4(peer) ? IP_HLEN : IP6_HLEN));
+/* The MSS of a peer that takes whole frames; 0: there is none. */
+static u32_t full_bytes(const struct netif *netif, const ip_addr_t *peer) {
+    u32_t headers = TCP_HLEN + (IP_IS_V4(peer) ? IP_HLEN : IP6_HLEN);
+    return netif->mtu > headers ? netif->mtu - headers : 0;
 }
 
 /* Segments only grow: lwIP may hold some of that size. */
 static void lengthen(struct tcp_pcb *pcb, const struct netif *netif) {
     u32_t full = full_bytes(netif, &pcb->remote_ip);
-    if (pcb->mss % full != 0 || !on_link(netif, &pcb->remote_ip))
+    if (full == 0 || pcb->mss % full != 0 || !on_link(netif, &pcb->remote_ip))
         return;
     u32_t most = LWIP_MIN(segments_bytes_max(netif) / full, SEGMENT_FULL_MAX);
     u32_t wanted = LWIP_MIN(pcb->cwnd / WINDOW_SEGMENTS / full, most) * full;

@@ -316,6 +316,10 @@ static void short_segments_beyond_a_router(void **state) {
     assert_int_equal(segments_received(sender, &header, 0, 0, NULL, NULL), ERR_OK);
     assert_int_equal(sender->mss, MTU - 40);
     IP_ADDR4(&sender->remote_ip, 10, 0, 0, 1);
+    for (netif.mtu = 0; netif.mtu <= 40; netif.mtu++) /* nonsense from a wrong host */
+        assert_int_equal(segments_received(sender, &header, 0, 0, NULL, NULL), ERR_OK);
+    assert_int_equal(sender->mss, MTU - 40);
+    netif.mtu = MTU;
     assert_int_equal(segments_received(sender, &header, 0, 0, NULL, NULL), ERR_OK);
     assert_int_equal(sender->mss, 16 * (MTU - 40));
     close_connection();
