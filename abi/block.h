@@ -18,6 +18,10 @@ enum bh_block_operation {
 
 #define BH_BLOCK_READ_ONLY 0x1u /* flags of bh_block_info */
 #define BH_BLOCK_CAN_DISCARD 0x2u
+/* For a VMM: its guest's RAM belongs to the window. It begins at offset window_bytes and goes on in
+ * the order of bh_guest_info.ram, without gaps. A segment may cross from one stretch of RAM to the
+ * next only where a multiple of the device's own sectors ends. */
+#define BH_BLOCK_DIRECT 0x4u
 
 struct bh_block_info {
     uint64_t sectors;

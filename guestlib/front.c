@@ -30,6 +30,8 @@ static bool push(struct front *front, uint32_t tag) {
     unsigned count = window_segments(&front->window, request->chain, segments);
     if (request->bare_bytes != 0)
         segments[count++] = (struct bh_segment){.offset = 0, .bytes = request->bare_bytes};
+    if (request->elsewhere)
+        count = front->class->segments(front, request, segments);
     return queue_push(&front->queue,
                       &(struct bh_request){
                           .operation = request->operation,
@@ -141,7 +143,8 @@ bool front_open(struct front *front, const struct bh_device_info *device,
 }
 
 bool front_submit(struct front *front, struct front_request request) {
-    assert(request.chain == WINDOW_NONE || request.bare_bytes == 0);
+    assert((request.chain != WINDOW_NONE) + (request.bare_bytes != 0) + request.elsewhere <= 1);
+    assert(!request.elsewhere || front->class->segments);
     if (front->resubmit_next < front->resubmit_end)
         return false; /* not before what was asked earlier */
     for (uint32_t i = 0; i < front->tags; i++) {

@@ -17,6 +17,7 @@ struct front_request {
     uint64_t argument;   /* see bh_request */
     uint32_t chain;      /* its buffers in the window, or WINDOW_NONE */
     uint32_t bare_bytes; /* without buffers: length of its one segment at offset 0; 0: no segment */
+    bool elsewhere;      /* its buffers are where the class says */
     uint8_t operation;
     bool in_flight;
     uint64_t order; /* of submission */
@@ -28,6 +29,11 @@ struct front_class {
      * check it. Runs inside front_service; may submit. */
     void (*completed)(struct front *front, const struct front_request *request,
                       const struct bh_completion *completion);
+    /* The segments of a request whose buffers are not in the window's bounce space: fills in up to
+     * BH_QUEUE_SEGMENTS_MAX and returns how many, each time the same for the same request. May be
+     * NULL: there are no such requests. */
+    unsigned (*segments)(const struct front *front, const struct front_request *request,
+                         struct bh_segment *segments);
     /* After completions and after a disconnect: there may be room now. May be NULL. */
     void (*room)(struct front *front);
 };

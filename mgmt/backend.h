@@ -7,6 +7,13 @@
 #include "guestlib/queue.h"
 #include "mgmt/platform.h"
 
+/* Of an HVM guest's RAM, physically contiguous. */
+struct ram_part {
+    struct hpa hpa;
+    uint64_t bytes;
+};
+#define CHANNEL_RAM_MAX 10u
+
 struct channel {
     const char *name;                   /* "webd/net0", lives as long as the channel */
     struct bh_queue_header *own;        /* completions, writable */
@@ -15,8 +22,12 @@ struct channel {
     uint8_t *window; /* mapped here, writable; the client may change it at any time */
     uint64_t window_bytes;
     struct hpa window_hpa; /* the window is physically contiguous */
-    bh_slot signal;        /* SIGNAL this to wake the client */
-    uint32_t generation;   /* published to the client; 1 for the first server */
+    /* io='direct': behind window_bytes the offsets go on through the guest's RAM, which is not
+     * mapped here: devices reach it, back ends do not. Only a block device has any. */
+    struct ram_part ram[CHANNEL_RAM_MAX];
+    uint32_t ram_parts;
+    bh_slot signal;      /* SIGNAL this to wake the client */
+    uint32_t generation; /* published to the client; 1 for the first server */
 };
 
 /* Life of a back end's client:

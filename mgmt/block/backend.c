@@ -1,5 +1,6 @@
 /* The block back end: one client for each disk of a guest, served in turn. Payload goes by DMA
- * between the guest's window and the disk; only files and throw-away sectors are copied. Every
+ * between the guest's window (with io='direct' its RAM, of which nothing is ever read here) and the
+ * disk; only files and throw-away sectors are copied. Every
  * client has a bound on requests in flight and on what it may do in one turn, so a flood is the
  * flooder's own wait. */
 #include "mgmt/backend.h"
@@ -89,7 +90,8 @@ static void finish_detach(struct block_client *c) {
     done(context);
 }
 
-/* Where a segment lies in our own mapping of the window. */
+/* Where a segment lies in our own mapping of the window. For volumes in memory, whose clients have
+ * no more than that (block_attach). */
 static uint8_t *window_at(const struct block_client *c, struct hpa hpa) {
     return c->channel.window + (hpa.raw - c->channel.window_hpa.raw);
 }
@@ -281,9 +283,47 @@ static enum disk_operation disk_operation_of(uint8_t operation) {
     return operations[operation];
 }
 
-/* The request was checked. */
-static void start(struct block_client *c, const struct bh_request *request,
-                  const struct bh_segment *segments, uint64_t bytes) {
+/* The beginning of [offset, offset + bytes) of the client's memory, as much as is contiguous there.
+ * The range lies in it: queue_take_request has looked. */
+static struct disk_segment contiguous(const struct channel *channel, uint64_t offset,
+                                      uint32_t bytes) {
+    struct hpa hpa = channel->window_hpa;
+    uint64_t rest = channel->window_bytes;
+    for (uint32_t i = 0; offset >= rest && i < channel->ram_parts; i++) {
+        offset -= rest;
+        rest = channel->ram[i].bytes;
+        hpa = channel->ram[i].hpa;
+    }
+    rest -= offset;
+    return (struct disk_segment){{hpa.raw + offset}, bytes < rest ? bytes : (uint32_t)rest};
+}
+
+/* Where the payload is. BAD_ARG: in too many pieces, or cut where no sector of the disk ends. */
+static enum bh_status place(const struct block_client *c, const struct bh_request *request,
+                            const struct bh_segment *segments, struct disk_request *out) {
+    uint32_t granularity = c->volume.disk ? c->volume.disk->block_bytes : BH_SECTOR_BYTES;
+    out->segments = 0;
+    if (request->operation == BH_BLOCK_ID) {
+        out->segment[out->segments++] = contiguous(&c->channel, segments[0].offset, DISK_ID_BYTES);
+        return out->segment[0].bytes == DISK_ID_BYTES ? BH_OK : BH_BAD_ARG;
+    }
+    if (request->operation != BH_BLOCK_READ && request->operation != BH_BLOCK_WRITE)
+        return BH_OK;
+    for (unsigned i = 0; i < request->segments; i++) {
+        for (uint32_t done = 0; done < segments[i].bytes;) {
+            struct disk_segment next =
+                contiguous(&c->channel, segments[i].offset + done, segments[i].bytes - done);
+            if (out->segments == DISK_SEGMENTS_MAX || next.bytes % granularity)
+                return BH_BAD_ARG;
+            out->segment[out->segments++] = next;
+            done += next.bytes;
+        }
+    }
+    return BH_OK;
+}
+
+/* The request was checked, and its payload placed. */
+static void start(struct block_client *c, const struct bh_request *request, uint64_t bytes) {
     struct block_request *r = c->free;
     c->free = r->next_free;
     c->in_flight++;
@@ -294,13 +334,7 @@ static void start(struct block_client *c, const struct bh_request *request,
     r->disk.operation = disk_operation_of(request->operation);
     r->disk.sector = c->volume.first_sector + request->argument;
     r->disk.sectors = bytes / BH_SECTOR_BYTES;
-    r->disk.segments = request->segments;
     r->disk.done = disk_done;
-    for (unsigned i = 0; i < request->segments; i++)
-        r->disk.segment[i] = (struct disk_segment){{c->channel.window_hpa.raw + segments[i].offset},
-                                                   segments[i].bytes};
-    if (request->operation == BH_BLOCK_ID)
-        r->disk.segment[0].bytes = DISK_ID_BYTES;
     if (start_in_memory(c, r))
         return;
     c->volume.disk->in_flight++;
@@ -350,6 +384,8 @@ static enum turn_end take_one(struct block_client *c, uint64_t *bytes) {
     }
     rate_use(&c->iops, 1);
     enum bh_status status = bad ? BH_BAD_ARG : check(&c->volume, &request, segments, bytes);
+    if (status == BH_OK)
+        status = place(c, &request, segments, &c->free->disk);
     if (status != BH_OK) {
         *bytes = 0;
         c->statistics.errors++;
@@ -357,7 +393,7 @@ static enum turn_end take_one(struct block_client *c, uint64_t *bytes) {
         return TURN_MORE;
     }
     rate_use(&c->bandwidth, *bytes);
-    start(c, &request, segments, *bytes);
+    start(c, &request, *bytes);
     return TURN_MORE;
 }
 
@@ -414,11 +450,13 @@ static void serve(void *context) {
 
 /* Life cycle. */
 
-static void fill_info(const struct volume *v, struct bh_block_info *info) {
+static void fill_info(const struct block_client *c, struct bh_block_info *info) {
+    const struct volume *v = &c->volume;
     bool discard = v->disk && v->disk->can_discard && v->writable && !v->overlay;
     *info = (struct bh_block_info){
         .sectors = v->sectors,
-        .flags = (v->writable ? 0 : BH_BLOCK_READ_ONLY) | (discard ? BH_BLOCK_CAN_DISCARD : 0),
+        .flags = (v->writable ? 0 : BH_BLOCK_READ_ONLY) | (discard ? BH_BLOCK_CAN_DISCARD : 0) |
+                 (c->channel.ram_parts ? BH_BLOCK_DIRECT : 0),
         .physical_bytes = v->disk ? v->disk->physical_bytes : MEMORY_PHYSICAL_BYTES,
         .request_bytes_max = REQUEST_BYTES_MAX,
     };
@@ -443,6 +481,14 @@ static void prepare(struct block_client *c, const struct channel *channel,
                now);
 }
 
+/* All that the client's offsets reach. */
+static uint64_t memory_bytes(const struct channel *channel) {
+    uint64_t bytes = channel->window_bytes;
+    for (uint32_t i = 0; i < channel->ram_parts; i++)
+        bytes += channel->ram[i].bytes;
+    return bytes;
+}
+
 struct block_client *block_attach(const struct channel *channel,
                                   const struct block_settings *settings, struct bh_block_info *info,
                                   enum bh_status *status, char *error, size_t error_bytes) {
@@ -458,15 +504,19 @@ struct block_client *block_attach(const struct channel *channel,
         free(c);
         return NULL;
     }
-    *status = queue_server_open(&c->queue, channel->own, channel->own_units, channel->peer,
-                                channel->peer_units, channel->window_bytes, channel->generation);
+    bool in_memory = !c->volume.disk || c->volume.overlay;
+    *status =
+        channel->ram_parts && in_memory
+            ? BH_BAD_ARG
+            : queue_server_open(&c->queue, channel->own, channel->own_units, channel->peer,
+                                channel->peer_units, memory_bytes(channel), channel->generation);
     if (*status != BH_OK) {
-        snprintf(error, error_bytes, "the queue's size is not a power of two in its bounds");
+        snprintf(error, error_bytes, "it is in memory, or its queue's size is out of bounds");
         volume_close(&c->volume);
         free(c);
         return NULL;
     }
-    fill_info(&c->volume, info);
+    fill_info(c, info);
     event_signal(channel->signal); /* a client of an earlier server opens its end again */
     run(c);                        /* the client may have been there first */
     return c;

@@ -25,6 +25,9 @@ struct disk_segment {
     uint32_t bytes;
 };
 
+/* A client's segments, and where its memory is in several stretches one more for each. */
+#define DISK_SEGMENTS_MAX (BH_QUEUE_SEGMENTS_MAX + 10u)
+
 /* Memory is the caller's until done. The caller has checked: the range lies on the disk; sector,
  * sectors and each segment are multiples of the disk's block_bytes; operations are supported. */
 struct disk_request {
@@ -32,7 +35,7 @@ struct disk_request {
     uint64_t sector;
     uint64_t sectors; /* for READ and WRITE: what the segments hold */
     unsigned segments;
-    struct disk_segment segment[BH_QUEUE_SEGMENTS_MAX];
+    struct disk_segment segment[DISK_SEGMENTS_MAX]; /* of READ, WRITE and ID */
     /* OK, IO_ERROR, BAD_CALL (the device does not know the operation after all). */
     void (*done)(struct disk_request *request, enum bh_status status);
     /* The driver's: */

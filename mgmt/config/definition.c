@@ -39,6 +39,7 @@ enum element {
     TARGET,
     READONLY,
     TRANSIENT,
+    DRIVER,
     IOTUNE,
     IOPS,
     BYTES_SEC,
@@ -94,6 +95,7 @@ static const struct rule rules[ELEMENTS] = {
     [TARGET] = {"target", DISK, NEEDED, {"!dev", "bus"}},
     [READONLY] = {"readonly", DISK, 0, {0}},
     [TRANSIENT] = {"transient", DISK, 0, {0}},
+    [DRIVER] = {"driver", DISK, 0, {"!io"}},
     [IOTUNE] = {"iotune", DISK, 0, {0}},
     [IOPS] = {"total_iops_sec", IOTUNE, TEXT, {0}},
     [BYTES_SEC] = {"total_bytes_sec", IOTUNE, TEXT, {0}},
@@ -388,6 +390,12 @@ static void fill_attributes(struct parse *p, enum element e, const char **attrib
     case TRANSIENT:
         disk_now(p)->flags |= BH_DISK_THROW_AWAY;
         break;
+    case DRIVER:
+        text = attribute(attributes, "io");
+        if (strcmp(text, "direct") != 0)
+            fail_value(p, e, text, "use io='direct' or leave it out");
+        disk_now(p)->flags |= BH_DISK_DIRECT;
+        break;
     case INTERFACE:
         add_net(p, attributes);
         break;
@@ -514,6 +522,22 @@ static void fill_text(struct parse *p, enum element e, const char *text) {
     }
 }
 
+/* What the guest's RAM is read and written by is a device, and only an HVM guest has RAM that is
+ * not a program's. */
+static void check_direct(struct parse *p) {
+    for (uint32_t i = 0; i < p->out->disks; i++) {
+        const struct bh_definition_disk *disk = &p->out->disk[i];
+        if (!(disk->flags & BH_DISK_DIRECT))
+            continue;
+        if (p->out->guest_type == BH_GUEST_PV)
+            fail(p, disk->line, "<driver>: a PV guest's disk has no io='direct'; remove it");
+        if (disk->flags & BH_DISK_THROW_AWAY || strncmp(disk->source, "archive:", 8) == 0)
+            fail(p, disk->line,
+                 "<driver>: io='direct' is for 'disk:N' and 'partition:NAME' without <transient/>; "
+                 "remove it");
+    }
+}
+
 /* What cannot be seen before an element and all in it has been read. */
 static void check_end(struct parse *p, enum element e) {
     if (e == DISK && strncmp(disk_now(p)->source, "archive:", 8) == 0 &&
@@ -529,6 +553,8 @@ static void check_end(struct parse *p, enum element e) {
         fail(p, p->line[p->depth], "<watchdog>: a PV guest has none; remove it");
     if (e == DOMAIN_ && p->out->guest_type == BH_GUEST_PV && p->out->virtio_console)
         fail(p, p->line[p->depth], "<console>: only an HVM guest has one of type='virtio'");
+    if (e == DOMAIN_)
+        check_direct(p);
     if (e == CPUTUNE && p->out->quota_us > p->out->period_us)
         fail(
             p, p->line[p->depth],

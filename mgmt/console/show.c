@@ -107,6 +107,7 @@ static void info_block(struct json *j, const struct domain *d, uint32_t index) {
         block_get_statistics(d->device[index].block, &s);
     if (j) {
         json_string(j, "source", disk->source);
+        json_string(j, "io", disk->flags & BH_DISK_DIRECT ? "direct" : "window");
         json_number(j, "reads", s.reads);
         json_number(j, "read_bytes", s.read_bytes);
         json_number(j, "writes", s.writes);
@@ -115,10 +116,11 @@ static void info_block(struct json *j, const struct domain *d, uint32_t index) {
         json_number(j, "errors", s.errors);
         return;
     }
-    terminal_print("  disk %-8s %s: %llu reads, %llu bytes; %llu writes, %llu bytes; %llu errors\n",
-                   disk->target, disk->source, (unsigned long long)s.reads,
-                   (unsigned long long)s.read_bytes, (unsigned long long)s.writes,
-                   (unsigned long long)s.written_bytes, (unsigned long long)s.errors);
+    terminal_print(
+        "  disk %-8s %s%s: %llu reads, %llu bytes; %llu writes, %llu bytes; %llu errors\n",
+        disk->target, disk->source, disk->flags & BH_DISK_DIRECT ? ", direct" : "",
+        (unsigned long long)s.reads, (unsigned long long)s.read_bytes, (unsigned long long)s.writes,
+        (unsigned long long)s.written_bytes, (unsigned long long)s.errors);
 }
 
 static void info_net(struct json *j, const struct domain *d, uint32_t index) {

@@ -399,6 +399,12 @@ struct channel domain_channel(const struct domain *d, uint32_t index) {
     };
 }
 
+void domain_add_ram(const struct domain *d, struct channel *channel) {
+    for (uint32_t i = 0; i < d->hvm.ram_chunks; i++)
+        channel->ram[channel->ram_parts++] = (struct ram_part){
+            {memory_base(d->hvm.ram[i])}, memory_pages(d->hvm.ram[i]) * BH_PAGE_BYTES};
+}
+
 static void fill_info(const struct domain *d) {
     const struct bh_definition *definition = &d->definition;
     struct bh_domain_info *info = domain_info_page(d);

@@ -386,6 +386,8 @@ static bool attach_block(struct domain *d, uint32_t index, struct bh_device_info
         disk = &of_hvm;
     }
     struct channel channel = domain_channel(d, index);
+    if (disk->flags & BH_DISK_DIRECT)
+        domain_add_ram(d, &channel);
     struct block_settings settings = {
         .read_only = disk->flags & BH_DISK_READ_ONLY,
         .throw_away = disk->flags & BH_DISK_THROW_AWAY,

@@ -169,3 +169,5 @@ void domain_revoke(struct domain *d);
 void domain_release(struct domain *d);
 /* The shared memory as device `index` of the domain sees it from mgmt's side. */
 struct channel domain_channel(const struct domain *d, uint32_t index);
+/* io='direct': adds the HVM guest's RAM to what a device of its may use. */
+void domain_add_ram(const struct domain *d, struct channel *channel);

@@ -24,6 +24,7 @@ _Static_assert(SLOT_END <= HVM_SLOT_VIEW, "slots");
 _Static_assert(HVM_CHUNKS_MAX + 1 <= BH_GUEST_RAM_MAX,
                "one chunk may lie on both sides of the hole");
 _Static_assert(HVM_CHUNKS_MAX == DOMAIN_CHUNKS_MAX, "one allocator");
+_Static_assert(HVM_CHUNKS_MAX == CHANNEL_RAM_MAX, "all of RAM can be a disk's window");
 
 /* The VMM's addresses: guest RAM at a constant distance from its guest-physical address. */
 #define VMM_VA_RAM 0x100000000000ull

@@ -38,6 +38,17 @@ void *ram_at(struct gpa gpa, uint64_t bytes) {
     return NULL;
 }
 
+uint64_t ram_before(const void *at) {
+    uint64_t before = 0;
+    for (const struct bh_guest_ram *range = ram.range; range < ram.end; range++) {
+        uint64_t offset = (uint64_t)(uintptr_t)at - range->va;
+        if (offset < range->bytes)
+            return before + offset;
+        before += range->bytes;
+    }
+    return before;
+}
+
 bool ram_read(struct gpa gpa, void *to, size_t bytes) {
     const void *from = ram_at(gpa, bytes);
     if (from)

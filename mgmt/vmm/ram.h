@@ -22,6 +22,9 @@ void ram_init(const struct bh_guest_ram *ranges, uint32_t count);
  * 0. */
 void *ram_at(struct gpa gpa, uint64_t bytes);
 
+/* How many bytes of RAM come before `at`, which ram_at returned: holes do not count. */
+uint64_t ram_before(const void *at);
+
 /* False: not all RAM; nothing was copied. */
 bool ram_read(struct gpa gpa, void *to, size_t bytes);
 bool ram_write(struct gpa gpa, const void *from, size_t bytes);

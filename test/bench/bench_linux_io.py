@@ -7,6 +7,7 @@ from figures import Talk, figure
 from guests import definition, net
 
 READS = (("hvm_blk_4k", "read /dev/vda 4096 {}", 3000), ("hvm_blk_mib", "read /dev/vda 1048576 {}", 200))
+DIRECT = DISK.replace("<readonly/>", "<driver io='direct'/><readonly/>")
 
 
 def boot(bench, guests):
@@ -40,3 +41,12 @@ def private_window(bench):
         for figure_of_read in READS:
             count(bench, talk, *figure_of_read)
         count(bench, talk, "hvm_udp_rtt", "udp 10.0.2.16 7 64 {}", 3000)
+
+
+@figure("hvm_blk_4k_direct", most=25_000)
+@figure("hvm_blk_mib_direct", most=500_000)
+def direct(bench):
+    with boot(bench, {"linux": linux.definition(memory=128, devices=DIRECT)}) as vm:
+        talk = shell(vm)
+        for name, line, rounds in READS:
+            count(bench, talk, f"{name}_direct", line, rounds)

@@ -28,6 +28,10 @@ void *ram_at(struct gpa gpa, uint64_t bytes) {
     return gpa.value <= RAM_BYTES && bytes <= RAM_BYTES - gpa.value ? ram + gpa.value : NULL;
 }
 
+uint64_t ram_before(const void *at) {
+    return (uint64_t)((const uint8_t *)at - ram);
+}
+
 static void take(void) {
     bool was_broken = q.broken;
     enum virtqueue_take result = virtqueue_take(&q, &chain);

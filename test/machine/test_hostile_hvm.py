@@ -93,6 +93,33 @@ VIRTIO = "loops-of-descriptors bad-addresses bad-chains bad-indices bad-rings re
 
 
 @limit(240)
+def test_virtio_direct(ctx):
+    """The same, with disks that read and write the guest's memory themselves."""
+    device = disk("vda", "disk:1", "<driver io='direct'/><readonly/>")
+    attacks = {name: definition(name, "virtio", device) for name in VIRTIO.split()}
+    with host(ctx, attacks, disks=[f"format=raw,file={ctx.write('other', os.urandom(1 << 20))}"]) as driven:
+        driven.start(*attacks)
+        driven.wait_off(*attacks, timeout=100)
+        for name in attacks:
+            driven.expect_attempts(name, name)
+        driven.expect_unharmed()
+
+
+@limit(240)
+def test_direct_in_the_vmms_place(ctx):
+    """A program in a VMM's place asks its guest's disk for memory that is not its guest's."""
+    device = disk("vda", "disk:1", "<driver io='direct'/>")
+    with open(os.path.join(ctx.build, "test", "guest", "hostile", "hostile-vmm.bin"), "rb") as program:
+        files = {"vmm.bin": program.read()}
+    with host(ctx, {"direct": definition("direct", "ends", device)}, files=files,
+              disks=[f"format=raw,file={ctx.write('other', bytes([0x5a]) * (1 << 20))}"]) as asked:
+        asked.start("direct")
+        asked.wait_off("direct")
+        asked.expect_attempts("direct", "direct")
+        asked.expect_unharmed()
+
+
+@limit(240)
 def test_virtio(ctx):
     """Queues of disks, network cards and random numbers as no driver may use them, and PCI configuration space."""
     attacks = {name: definition(name, "virtio", disk("vda", "archive:file", "<transient/>") + interface(16 + number))

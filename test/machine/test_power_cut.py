@@ -58,12 +58,12 @@ class Steps:
                 yield to * BLOCK_SECTORS + i, self.source[at:at + SECTOR]
 
 
-def record(ctx, steps, disk, log):
+def record(ctx, steps, disk, log, devices):
     """Runs the steps, pulls the plug in the middle, and returns the last step of which Linux had said that
     it is synced, or -1."""
     init = [("steps", linux.FILE, steps.script().encode())]
     files = {"initrd.gz": linux.initramfs(ctx.root, init), "source": steps.source}
-    with ctx.boot_pvh(guests=ctx.guests(linux=linux.definition(memory=128, devices=DISKS)), files=files,
+    with ctx.boot_pvh(guests=ctx.guests(linux=linux.definition(memory=128, devices=devices)), files=files,
                       disks=[write_log.drive(disk, log)]) as vm:
         linux.shell(vm)
         vm.send("cat /sys/block/vda/queue/write_cache")
@@ -105,12 +105,10 @@ def expect_synced(steps, wanted, found, synced):
                f"{number}, is from step {there}")
 
 
-@slow
-@limit(400)
-def test_flush_is_honoured(ctx):
+def expect_flush_is_honoured(ctx, devices):
     steps = Steps(ctx.random)
     disk, log = ctx.write("disk", b"\0" * (DISK_BLOCKS * BLOCK)), ctx.path("log")
-    reported = record(ctx, steps, disk, log)
+    reported = record(ctx, steps, disk, log, devices)
 
     state, synced, wanted, flushes = Disk(ctx.random), -1, {}, 0
     for write in write_log.read(log):
@@ -128,3 +126,16 @@ def test_flush_is_honoured(ctx):
     for _ in range(50):
         expect_synced(steps, wanted, state.after_power_cut(), reported)
     expect(STEPS // 2 <= reported and flushes >= reported, f"{reported} steps, {flushes} flushes")
+
+
+@slow
+@limit(400)
+def test_flush_is_honoured(ctx):
+    expect_flush_is_honoured(ctx, DISKS)
+
+
+@slow
+@limit(400)
+def test_flush_is_honoured_direct(ctx):
+    """The disk reads the guest's buffers itself."""
+    expect_flush_is_honoured(ctx, DISKS.replace("<target dev='vda'/>", "<driver io='direct'/><target dev='vda'/>"))

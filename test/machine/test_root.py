@@ -54,12 +54,10 @@ def shell(vm):
     vm.wait_for(r"/ # ", timeout=30)
 
 
-@slow
-@limit(400)
-def test_ext4(ctx):
+def run_from_disk(ctx, disk_xml):
     disk = root_disk(ctx)
     files = linux.files(ctx.root, more=[("switch", linux.PROGRAM, SWITCH.encode())])
-    guests = ctx.guests(linux=linux.definition(devices=DISK, arguments="rdinit=/switch"))
+    guests = ctx.guests(linux=linux.definition(devices=disk_xml, arguments="rdinit=/switch"))
     with ctx.boot_pvh(guests=guests, files=files, disks=[f"format=raw,file={disk}"]) as vm:
         shell(vm)
         vm.send("grep ' / ' /proc/mounts; dd if=/dev/urandom of=/written bs=64k count=64; sha256sum /written >/sum; sync;"
@@ -78,3 +76,16 @@ def test_ext4(ctx):
         vm.poweroff()
     checked = subprocess.run(["e2fsck", "-f", "-n", disk], capture_output=True, text=True)
     expect(checked.returncode == 0, f"e2fsck: {checked.stdout}")
+
+
+@slow
+@limit(400)
+def test_ext4(ctx):
+    run_from_disk(ctx, DISK)
+
+
+@slow
+@limit(400)
+def test_ext4_direct(ctx):
+    """The disk reads and writes the guest's buffers itself."""
+    run_from_disk(ctx, DISK.replace("<target", "<driver io='direct'/><target"))

@@ -294,6 +294,110 @@ static void nonsense_requests_get_a_status_and_nothing_happens(void **state) {
     detach(b);
 }
 
+/* io='direct': a client whose RAM is two stretches that lie apart, each between bytes of somebody
+ * else's. */
+#define STRANGER 0xa5
+static struct {
+    uint8_t before[4096], low[8192], between[4096], high[4096], behind[4096];
+} host_memory;
+static const uint64_t ram_offset = CLIENT_WINDOW_BYTES;
+
+static struct block_client *attach_direct(struct fake_client *c, const char *source,
+                                          enum bh_status *status) {
+    struct block_settings settings = {0};
+    snprintf(settings.source, sizeof(settings.source), "%s", source);
+    settings.read_only = strncmp(source, "archive:", 8) == 0;
+    client_prepare(c, source, 1);
+    memset(&host_memory, STRANGER, sizeof(host_memory));
+    c->channel.ram[0] = (struct ram_part){{(uintptr_t)host_memory.low}, sizeof(host_memory.low)};
+    c->channel.ram[1] = (struct ram_part){{(uintptr_t)host_memory.high}, sizeof(host_memory.high)};
+    c->channel.ram_parts = 2;
+    return attach_to(c, settings, NULL, status);
+}
+
+static void assert_strangers_untouched(void) {
+    for (unsigned i = 0; i < 4096; i++)
+        if (host_memory.before[i] != STRANGER || host_memory.between[i] != STRANGER ||
+            host_memory.behind[i] != STRANGER)
+            fail_msg("byte %u of somebody else's", i);
+}
+
+static void direct_requests_reach_the_clients_ram_and_no_other(void **state) {
+    (void)state;
+    enum bh_status status;
+    struct block_client *b = attach_direct(&one, "disk:2", &status);
+    assert_non_null(b);
+    const uint8_t *contents = disks[2].contents;
+    assert_int_equal(perform(&one, b, BH_BLOCK_READ, 0, 0, 4096).status, BH_OK);
+    assert_memory_equal(one.window, contents, 4096);
+    assert_int_equal(perform(&one, b, BH_BLOCK_READ, 1, ram_offset, 512).status, BH_OK);
+    assert_memory_equal(host_memory.low, contents + 512, 512);
+    /* From the window into RAM, and from one stretch into the other. */
+    assert_int_equal(perform(&one, b, BH_BLOCK_READ, 2, ram_offset - 512, 1024).status, BH_OK);
+    assert_memory_equal(one.window + CLIENT_WINDOW_BYTES - 512, contents + 1024, 512);
+    assert_memory_equal(host_memory.low, contents + 1536, 512);
+    assert_int_equal(perform(&one, b, BH_BLOCK_READ, 8, ram_offset + 4096, 8192).status, BH_OK);
+    assert_memory_equal(host_memory.low + 4096, contents + 4096, 4096);
+    assert_memory_equal(host_memory.high, contents + 8192, 4096);
+    memset(host_memory.high + 3584, 0x3c, 512);
+    assert_int_equal(perform(&one, b, BH_BLOCK_WRITE, 9, ram_offset + 11776, 512).status, BH_OK);
+    assert_memory_equal(contents + 9 * 512, host_memory.high + 3584, 512);
+    assert_int_equal(perform(&one, b, BH_BLOCK_ID, 0, ram_offset + 100, 20).status, BH_OK);
+    assert_string_equal((char *)host_memory.low + 100, "memory-disk-serial");
+    assert_strangers_untouched();
+    detach(b);
+}
+
+static void direct_requests_outside_ram_get_a_status(void **state) {
+    (void)state;
+    static const struct {
+        uint64_t offset;
+        uint32_t bytes;
+    } bad[] = {
+        {ram_offset + 12288, 512},
+        {ram_offset + 12288 - 511, 512},
+        {~0ull, 512},
+        {0ull - ram_offset, 512},
+        {~511ull, 1024},
+        {1ull << 63, 512},
+        {ram_offset + 8192 - 100, 1024}, /* cut within a sector */
+        {0, CLIENT_WINDOW_BYTES + 12800},
+    };
+    enum bh_status status;
+    struct block_client *b = attach_direct(&one, "disk:2", &status);
+    assert_non_null(b);
+    for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_equal(perform(&one, b, BH_BLOCK_READ, 0, bad[i].offset, bad[i].bytes).status,
+                         BH_BAD_ARG);
+        assert_int_equal(perform(&one, b, BH_BLOCK_WRITE, 0, bad[i].offset, bad[i].bytes).status,
+                         BH_BAD_ARG);
+    }
+    assert_int_equal(perform(&one, b, BH_BLOCK_ID, 0, ram_offset + 8182, 20).status, BH_BAD_ARG);
+    for (unsigned i = 0; i < 8192; i++)
+        assert_int_equal(host_memory.low[i], STRANGER);
+    assert_strangers_untouched();
+    /* As many segments as there may be, each in two pieces: more than the disk is given. */
+    struct bh_segment segments[BH_QUEUE_SEGMENTS_MAX];
+    for (unsigned i = 0; i < BH_QUEUE_SEGMENTS_MAX; i++)
+        segments[i] = (struct bh_segment){.offset = ram_offset + 8192 - 512, .bytes = 1024};
+    struct bh_request request = {
+        .operation = BH_BLOCK_READ, .segments = BH_QUEUE_SEGMENTS_MAX, .tag = 3};
+    assert_true(queue_push(&one.end, &request, segments));
+    queue_publish(&one.end);
+    run(b);
+    assert_int_equal(client_take(&one).status, BH_BAD_ARG);
+    assert_int_equal(perform(&one, b, BH_BLOCK_READ, 0, ram_offset, 512).status, BH_OK);
+    detach(b);
+}
+
+/* mgmt would have to read and write the guest's RAM itself. */
+static void direct_is_for_disks(void **state) {
+    (void)state;
+    enum bh_status status;
+    assert_null(attach_direct(&one, "archive:file.bin", &status));
+    assert_int_equal(status, BH_BAD_ARG);
+}
+
 static void disk_errors_are_that_requests_error(void **state) {
     (void)state;
     struct block_client *b = attach(&one, 1, "disk:2");
@@ -550,6 +654,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(requests_reach_their_partition_and_no_other_sector, setup),
         cmocka_unit_test_setup(nonsense_requests_get_a_status_and_nothing_happens, setup),
+        cmocka_unit_test_setup(direct_requests_reach_the_clients_ram_and_no_other, setup),
+        cmocka_unit_test_setup(direct_requests_outside_ram_get_a_status, setup),
+        cmocka_unit_test_setup(direct_is_for_disks, setup),
         cmocka_unit_test_setup(disk_errors_are_that_requests_error, setup),
         cmocka_unit_test_setup(large_blocks_are_asked_for_whole, setup),
         cmocka_unit_test_setup(there_is_one_writer_for_each_sector, setup),

@@ -139,6 +139,30 @@ static void test_virtio_console(void **state) {
             "guests/a.xml:1: <console>: only an HVM guest has one of type='virtio'");
 }
 
+#define DIRECT(source, more)                                                                       \
+    "<devices><disk type='volume'>\n<source volume='" source "'/><target dev='vda'/>"              \
+    "<driver io='direct'/>" more "</disk></devices></domain>"
+
+static void test_direct(void **state) {
+    (void)state;
+    assert_true(parse(HEAD HVM DIRECT("disk:0", "")));
+    assert_int_equal(definition.disk[0].flags, BH_DISK_DIRECT);
+    assert_true(parse(HEAD HVM DIRECT("partition:data", "<readonly/>")));
+    assert_int_equal(definition.disk[0].flags, BH_DISK_DIRECT | BH_DISK_READ_ONLY);
+    const char *in_memory = "guests/a.xml:5: <driver>: io='direct' is for 'disk:N' and "
+                            "'partition:NAME' without <transient/>; remove it";
+    refused(HEAD HVM DIRECT("disk:0", "<transient/>"), in_memory);
+    refused(HEAD HVM DIRECT("archive:file", "<readonly/>"), in_memory);
+    refused(HEAD OS DIRECT("disk:0", ""),
+            "guests/a.xml:5: <driver>: a PV guest's disk has no io='direct'; remove it");
+    refused(HEAD HVM "<devices><disk type='volume'><source volume='disk:0'/><target dev='vda'/>\n"
+                     "<driver io='native'/></disk></devices></domain>",
+            "guests/a.xml:6: <driver>: 'native' is not valid; use io='direct' or leave it out");
+    refused(HEAD HVM "<devices><disk type='volume'><source volume='disk:0'/><target dev='vda'/>"
+                     "<driver/></disk></devices></domain>",
+            "guests/a.xml:5: <driver>: attribute 'io' is missing; add it");
+}
+
 static void test_mistakes(void **state) {
     (void)state;
     refused("", "guests/a.xml:1: not well-formed XML: no element found; correct it");
@@ -318,6 +342,7 @@ int main(void) {
         cmocka_unit_test(test_a_full_definition),
         cmocka_unit_test(test_what_is_left_out),
         cmocka_unit_test(test_hvm),
+        cmocka_unit_test(test_direct),
         cmocka_unit_test(test_watchdog),
         cmocka_unit_test(test_virtio_console),
         cmocka_unit_test(test_mistakes),

@@ -20,12 +20,24 @@ static uint32_t disk_short_by;
 static bool hold; /* the server answers later */
 static struct bh_completion held[HELD_MAX];
 static unsigned held_count, served[BH_BLOCK_ID + 1];
+static unsigned direct, through_window; /* segments of reads and writes */
+static uint32_t alignment = 1;          /* of the guest's buffers */
+
+/* With io='direct' the guest's RAM goes on where the window ends. */
+static uint8_t *at_offset(uint64_t offset) {
+    if (offset < host_info.window_bytes)
+        return host_window + offset;
+    offset -= host_info.window_bytes;
+    return offset < GUEST_RAM_BYTES ? guest_ram + offset : guest_high + (offset - GUEST_RAM_BYTES);
+}
 
 void host_serve(const struct bh_request *request, const struct bh_segment *segments) {
     uint64_t at = request->argument * BH_SECTOR_BYTES, bytes = 0;
     served[request->operation]++;
     for (unsigned i = 0; i < request->segments; i++) {
-        uint8_t *window = host_window + segments[i].offset;
+        uint8_t *window = at_offset(segments[i].offset);
+        if (request->operation <= BH_BLOCK_WRITE)
+            ++*(segments[i].offset < host_info.window_bytes ? &through_window : &direct);
         if (request->operation == BH_BLOCK_ID)
             memcpy(window, "serial-of-the-volume", 20);
         else
@@ -89,7 +101,29 @@ static int start(void **state) {
     return 0;
 }
 
+static void serve_ram(uint32_t generation) {
+    assert_int_equal(queue_server_open(&host_queue, (void *)host_info.server_va, 64,
+                                       (void *)host_info.client_va, 512,
+                                       host_info.window_bytes + GUEST_RAM_BYTES + GUEST_HIGH_BYTES,
+                                       generation),
+                     BH_OK);
+}
+
+static int start_direct(void **state) {
+    start(state);
+    free(device);
+    guest_start();
+    host_info.block.flags |= BH_BLOCK_DIRECT;
+    host_info.block.physical_bytes = 512;
+    serve_ram(1);
+    open_device();
+    alignment = 512;
+    direct = through_window = 0;
+    return 0;
+}
+
 static int stop(void **state) {
+    alignment = 1;
     (void)state;
     host_stop();
     free(device);
@@ -104,7 +138,8 @@ struct io {
 
 static struct io submit(struct guest_queue *q, uint32_t type, uint64_t sector, uint32_t bytes,
                         unsigned buffers) {
-    struct io io = {guest_alloc(16, 1), guest_alloc(bytes + 1, 1), guest_alloc(1, 1), bytes};
+    struct io io = {guest_alloc(16, 1), guest_alloc(bytes + 1, alignment), guest_alloc(1, 1),
+                    bytes};
     struct guest_buffer b[80] = {{io.header, 16, false}};
     memcpy(guest_at(io.header), &type, 4);
     memcpy(guest_at(io.header + 8), &sector, 8);
@@ -347,6 +382,73 @@ static void a_broken_server_costs_the_disk(void **state) {
     assert_int_equal(guest_status(&g), 0);
 }
 
+/* --- io='direct' --- */
+
+static void direct_and_through_the_window(void **state) {
+    reads_and_writes(state);
+    assert_true(direct > 100);
+    assert_true(through_window > 100); /* where sectors are in two buffers */
+}
+
+static void sectors_anywhere_else_go_through_the_window(void **state) {
+    (void)state;
+    drive(RINGS | VIRTIO_BLK_F_FLUSH, 1);
+    alignment = 512;
+    guest_alloc(511, 512);
+    alignment = 1;
+    struct io io = submit(&queue[0], VIRTIO_BLK_T_IN, 3, 8192, 2);
+    assert_int_not_equal(io.data % 512, 0);
+    assert_int_equal(run(&queue[0], io), VIRTIO_BLK_S_OK);
+    assert_memory_equal(guest_at(io.data), disk + 1536, 8192);
+    assert_int_equal(direct, 0);
+}
+
+/* What crosses from RAM below the hole into none is refused before anything is asked for; RAM above
+ * it follows in the window at once. */
+static void direct_where_ram_ends(void **state) {
+    (void)state;
+    const uint64_t good[] = {GUEST_RAM_BYTES - 1024, GUEST_HIGH_BASE,
+                             GUEST_HIGH_BASE + GUEST_HIGH_BYTES - 1024};
+    for (unsigned i = 0; i < 3; i++) {
+        drive(VIRTIO_F_VERSION_1 | VIRTIO_BLK_F_FLUSH, 1);
+        struct io io = submit(&queue[0], VIRTIO_BLK_T_IN, i, 1024, 1);
+        guest_desc(&queue[0], 1)->address = good[i];
+        assert_int_equal(run(&queue[0], io), VIRTIO_BLK_S_OK);
+        assert_memory_equal(guest_at(good[i]), disk + i * 512, 1024);
+    }
+    assert_int_equal(direct, 3);
+    const uint64_t bad[] = {GUEST_RAM_BYTES - 512, GUEST_RAM_BYTES, GUEST_HIGH_BASE - 512,
+                            GUEST_HIGH_BASE + GUEST_HIGH_BYTES - 512, ~511ull};
+    for (unsigned i = 0; i < 5; i++) {
+        drive(VIRTIO_F_VERSION_1 | VIRTIO_BLK_F_FLUSH, 1);
+        submit(&queue[0], VIRTIO_BLK_T_IN, 0, 1024, 1);
+        guest_desc(&queue[0], 1)->address = bad[i];
+        guest_kick(&g, &queue[0]);
+        host_run();
+        assert_true(guest_status(&g) & VIRTIO_STATUS_NEEDS_RESET);
+    }
+    assert_int_equal(direct, 3);
+}
+
+static void a_new_server_is_told_the_same_buffers(void **state) {
+    (void)state;
+    drive(RINGS | VIRTIO_BLK_F_FLUSH, 1);
+    hold = true;
+    struct io io = submit(&queue[0], VIRTIO_BLK_T_IN, 1, 300 * 1024, 50);
+    guest_kick(&g, &queue[0]);
+    host_run();
+    hold = false;
+    held_count = 0;
+    unsigned asked = direct;
+    memset(guest_at(io.data), 0, io.bytes);
+    serve_ram(2);
+    host_wake();
+    host_run();
+    assert_int_equal(status_of(&io), VIRTIO_BLK_S_OK);
+    assert_true(asked > 0 && direct == 2 * asked);
+    assert_memory_equal(guest_at(io.data), disk + 512, io.bytes);
+}
+
 /* --- hostile --- */
 
 static void a_chain_without_a_status(void **state) {
@@ -391,6 +493,7 @@ static void no_such_device(void **state) {
 
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)
+#define DIRECT(f) cmocka_unit_test_setup_teardown(f, start_direct, stop)
     const struct CMUnitTest tests[] = {
         TEST(configuration),
         TEST(reads_and_writes),
@@ -404,6 +507,17 @@ int main(void) {
         TEST(reset_waits_for_the_server),
         TEST(survives_a_new_server),
         TEST(a_broken_server_costs_the_disk),
+        DIRECT(direct_and_through_the_window),
+        DIRECT(sectors_anywhere_else_go_through_the_window),
+        DIRECT(direct_where_ram_ends),
+        DIRECT(a_new_server_is_told_the_same_buffers),
+        DIRECT(other_operations),
+        DIRECT(ranges),
+        DIRECT(outside_the_disk),
+        DIRECT(writes_through_without_flush),
+        DIRECT(many_at_a_time),
+        DIRECT(a_broken_server_costs_the_disk),
+        DIRECT(ram_changes_meanwhile),
         TEST(a_chain_without_a_status),
         TEST(ram_changes_meanwhile),
         TEST(no_such_device),

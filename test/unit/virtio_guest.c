@@ -31,6 +31,13 @@ void *ram_at(struct gpa gpa, uint64_t bytes) {
     return NULL;
 }
 
+uint64_t ram_before(const void *at) {
+    const uint8_t *byte = at;
+    return byte >= guest_high && byte < guest_high + GUEST_HIGH_BYTES
+               ? GUEST_RAM_BYTES + (uint64_t)(byte - guest_high)
+               : (uint64_t)(byte - guest_ram);
+}
+
 void guest_message(uint64_t address, uint32_t data) {
     if (address == MESSAGE_ADDRESS && data < 64)
         guest_messages[data]++;

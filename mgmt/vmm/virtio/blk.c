@@ -1,6 +1,8 @@
 /* virtio-blk. A guest's request becomes one or more on the queue pair: as much as the window takes
- * at a time, so a request may be of any length. Chains are taken one after the other; the next one
- * only when the one before is issued wholly. The payload goes through the window. Status and data
+ * at a time, so a request may be of any length. With io='direct' the disk reads and writes the
+ * guest's buffers themselves; what is not cut at sectors, or is not payload, goes through the
+ * window all the same. Chains are taken one after the other; the next one
+ * only when the one before is issued wholly. Status and data
  * are written into the chain as it was checked when it was taken, whatever its descriptors say by
  * then. */
 #include "mgmt/vmm/virtio/blk.h"
@@ -37,6 +39,7 @@ struct request {
     uint8_t operation; /* BH_BLOCK_* */
     uint8_t result;    /* VIRTIO_BLK_S_* */
     bool busy;         /* else free */
+    bool direct;       /* the disk has the guest's buffers */
     bool issued_all;
     bool flush_after;   /* a write whose driver knows no FLUSH ... */
     bool flush_due;     /* ... and that has to be flushed now */
@@ -53,6 +56,7 @@ struct virtio_blk {
     struct front front;
     uint8_t config[VIRTIO_BLK_CONFIG_BYTES];
     uint32_t transfer_bytes_max, range_bytes_max; /* of one request on the queue pair */
+    unsigned segments_max;                        /* likewise */
     unsigned busy;
     bool stalled;            /* no room on the queue pair, or for another request */
     uint32_t completed;      /* queues with completions to publish */
@@ -115,6 +119,9 @@ static uint8_t set_transfer(struct virtio_blk *b, struct request *r, const struc
     if (r->pieces > SEGMENTS_MAX)
         return VIRTIO_BLK_S_IOERR; /* more than `seg_max` */
     memcpy(r->piece, c->piece, r->pieces * sizeof(*r->piece));
+    r->direct = info(b)->flags & BH_BLOCK_DIRECT && r->operation != BH_BLOCK_ID &&
+                info(b)->physical_bytes <= BH_PAGE_BYTES &&
+                pieces_are_multiples(r->piece, r->pieces, info(b)->physical_bytes);
     return VIRTIO_BLK_S_OK;
 }
 
@@ -210,9 +217,31 @@ static uint32_t part_bytes_max(const struct virtio_blk *b, const struct request 
     return has_payload(r) ? b->transfer_bytes_max : b->range_bytes_max;
 }
 
+/* Segments of the guest's buffers from `at` on, up to `*bytes`, which become what they are. */
+static unsigned direct_segments(const struct virtio_blk *b, const struct request *r, uint64_t at,
+                                struct bh_segment *segments, uint32_t *bytes) {
+    return pieces_segments(r->piece, r->pieces, (uint32_t)at, b->front.device->window_bytes,
+                           segments, b->segments_max, bytes);
+}
+
 static uint32_t part_bytes(const struct virtio_blk *b, const struct request *r, uint64_t at) {
+    struct bh_segment ignored[BH_QUEUE_SEGMENTS_MAX];
     uint64_t left = r->bytes - at;
-    return left < part_bytes_max(b, r) ? (uint32_t)left : part_bytes_max(b, r);
+    uint32_t most = r->direct ? info(b)->request_bytes_max : part_bytes_max(b, r);
+    uint32_t bytes = left < most ? (uint32_t)left : most;
+    if (r->direct)
+        direct_segments(b, r, at, ignored, &bytes);
+    return bytes;
+}
+
+static unsigned segments(const struct front *front, const struct front_request *request,
+                         struct bh_segment *out) {
+    const struct virtio_blk *b =
+        (const void *)((const char *)front - offsetof(struct virtio_blk, front));
+    const struct request *r = request->owner;
+    uint64_t at = (request->argument - r->sector) * BH_SECTOR_BYTES;
+    uint32_t bytes = part_bytes(b, r, at);
+    return direct_segments(b, r, at, out, &bytes);
 }
 
 /* Puts the next part of a request on the queue pair. False: no room. */
@@ -224,8 +253,9 @@ static bool issue_part(struct virtio_blk *b, struct request *r) {
         .operation = r->operation,
         .chain = WINDOW_NONE,
         .bare_bytes = has_payload(r) ? 0 : bytes,
+        .elsewhere = r->direct,
     };
-    if (has_payload(r)) {
+    if (has_payload(r) && !r->direct) {
         out.chain = window_take(&b->front.window, bytes);
         if (out.chain == WINDOW_NONE)
             return false;
@@ -274,7 +304,7 @@ static uint8_t result_of(const struct request *r, const struct bh_completion *co
 
 static void take_data(struct virtio_blk *b, struct request *r, const struct front_request *done,
                       uint32_t at, uint32_t bytes) {
-    if (r->operation == BH_BLOCK_READ || r->operation == BH_BLOCK_ID)
+    if (!r->direct && (r->operation == BH_BLOCK_READ || r->operation == BH_BLOCK_ID))
         pieces_from_window(r->piece, r->pieces, at, bytes, &b->front.window, done->chain);
 }
 
@@ -292,7 +322,7 @@ static void begin_flush(struct virtio_blk *b) {
     struct request *r = b->request;
     while (!r->flush_due)
         r++;
-    r->flush_after = r->flush_due = r->issued_all = false;
+    r->flush_after = r->flush_due = r->issued_all = r->direct = false;
     r->operation = BH_BLOCK_FLUSH;
     r->sector = r->bytes = r->issued = 0;
     b->flushes_due--;
@@ -420,7 +450,8 @@ static uint32_t transfer_bytes_max(const struct front *front) {
 
 struct virtio_device *virtio_blk_open(unsigned index, unsigned queues,
                                       void (*message)(uint64_t address, uint32_t data)) {
-    static const struct front_class front_class = {.completed = completed, .room = room};
+    static const struct front_class front_class = {
+        .completed = completed, .segments = segments, .room = room};
     static const struct virtio_class class = {.type = VIRTIO_TYPE_BLOCK,
                                               .pci_class = PCI_CLASS_SCSI,
                                               .queue_size = QUEUE_SIZE,
@@ -435,6 +466,7 @@ struct virtio_device *virtio_blk_open(unsigned index, unsigned queues,
         return NULL;
     }
     b->transfer_bytes_max = transfer_bytes_max(&b->front);
+    b->segments_max = min(BH_QUEUE_SEGMENTS_MAX, device->client_units - 1);
     b->range_bytes_max = (uint32_t)device->window_bytes & ~(BH_SECTOR_BYTES - 1);
     make_config(b, queues);
     virtio_init(&b->device, &(struct virtio_settings){

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "mgmt/vmm/ram.h"
+
 /* Where a walk over a part of the stream stands. */
 struct walk {
     const struct piece *piece;
@@ -58,6 +60,23 @@ unsigned pieces_part(const struct piece *pieces, unsigned count, uint32_t at, ui
     unsigned made = 0;
     for (struct piece p; (p = walk_next(&walk)).bytes;)
         out[made++] = p;
+    return made;
+}
+
+bool pieces_are_multiples(const struct piece *pieces, unsigned count, uint32_t unit) {
+    uint64_t all = 0;
+    for (unsigned i = 0; i < count; i++)
+        all |= (uintptr_t)pieces[i].data | pieces[i].bytes;
+    return all % unit == 0;
+}
+
+unsigned pieces_segments(const struct piece *pieces, unsigned count, uint32_t at, uint64_t base,
+                         struct bh_segment *segments, unsigned max, uint32_t *bytes) {
+    struct walk walk = walk_at(pieces, count, at, *bytes);
+    unsigned made = 0;
+    *bytes = 0;
+    for (struct piece p; made < max && (p = walk_next(&walk)).bytes; *bytes += p.bytes)
+        segments[made++] = (struct bh_segment){base + ram_before(p.data), p.bytes, 0};
     return made;
 }
 

@@ -4,7 +4,7 @@
 
 #include "abi/vcpu.h"
 
-enum { SLOTS = 256, ROUNDS = 60000, STATE_ROUNDS = 20000 };
+enum { SLOTS = 256, ROUNDS = 60000, STATE_ROUNDS = 20000, DIRECT_ROUNDS = 500 };
 #define EFER_LME 0x100ull
 #define CR4_PAE 0x20ull
 
@@ -78,6 +78,33 @@ static void beyond_guest(void) {
     *(volatile uint8_t *)(last->va + last->bytes) = 1;
 }
 
+/* io='direct': its guest's RAM is the disk's to read and write, and nothing else is. The disk is
+ * full of 0x5a. */
+static void direct(void) {
+    struct raw *disk = raw_open(BH_CLASS_BLOCK, 0);
+    const struct bh_guest_ram *last = &guest()->ram[guest()->ram_ranges - 1];
+    uint64_t end = disk->device->window_bytes;
+    expect(disk->device->block.flags & BH_BLOCK_DIRECT);
+    for (uint32_t i = 0; i < guest()->ram_ranges; i++)
+        end += guest()->ram[i].bytes;
+    const uint64_t outside[] = {end, end - 511, end + 4096, ~0ull, ~511ull, 0 - end, 1ull << 40};
+    for (unsigned i = 0; i < sizeof(outside) / sizeof(outside[0]); i++) {
+        expect(raw_ask(disk, BH_BLOCK_READ, 0, outside[i], 512) == BH_BAD_ARG);
+        expect(raw_ask(disk, BH_BLOCK_WRITE, 0, outside[i], 512) == BH_BAD_ARG);
+        expect(raw_ask(disk, BH_BLOCK_ID, 0, outside[i], 512) == BH_BAD_ARG);
+    }
+    for (unsigned round = 0; round < DIRECT_ROUNDS; round++) {
+        /* A multiple: whatever the pieces, they are cut between sectors. */
+        uint64_t offset = random_next() >> (random_next() & 63) & ~511ull;
+        bool inside = offset <= end - 512;
+        expect(raw_ask(disk, BH_BLOCK_READ, 0, offset, 512) == (inside ? BH_OK : BH_BAD_ARG));
+    }
+    expect(raw_ask(disk, BH_BLOCK_READ, 0, disk->device->window_bytes, 512) == BH_OK);
+    expect(*(volatile uint8_t *)guest()->ram[0].va == 0x5a);
+    expect(raw_ask(disk, BH_BLOCK_READ, 0, end - 512, 512) == BH_OK);
+    expect(*(volatile uint8_t *)(last->va + last->bytes - 1) == 0x5a);
+}
+
 /* Text and constants, which all VMMs have in common. */
 static void writes_text(void) {
     *(volatile uint8_t *)(uintptr_t)writes_text = 0xc3; /* RET */
@@ -97,6 +124,7 @@ const struct attempt attempts[] = {
     {"captable", captable},
     {"states", states},
     {"beyond-guest", beyond_guest},
+    {"direct", direct},
     {"writes-text", writes_text},
     {"writes-text-again", writes_text},
     {"writes-constants", writes_constants},
