@@ -245,6 +245,23 @@ def test_races(ctx):
         racing.expect_unharmed()
 
 
+@limit(120)
+def test_leftovers(ctx):
+    """A guest finds nothing of those that had its memory before."""
+    planting = {f"planter{number}": definition(f"planter{number}", "memory").replace(
+        f"<cmdline>planter{number}<", "<cmdline>plant-marks<") for number in range(4)}
+    with host(ctx, planting | {"find-marks": "memory"}) as guests:
+        guests.start(*planting)
+        guests.wait_off(*planting)
+        for name in planting:
+            guests.expect_attempts(name, "plant-marks")
+        for _ in range(3):
+            guests.start("find-marks")
+            guests.wait_off("find-marks")
+        expect_equal(guests.said("find-marks").count("find-marks ok"), 3, "looks that found nothing")
+        guests.expect_unharmed()
+
+
 @limit(240)
 def test_ends(ctx):
     """Triple faults by each route, and code, stacks and tables where no memory is: the guest ends alone, and its

@@ -75,6 +75,31 @@ def test_pv(ctx):
         host.expect_unharmed()
 
 
+@limit(120)
+def test_stack(ctx):
+    """TCP/IP on a network card of which everything may be a lie, while another guest sends to all."""
+    names = [f"echo-net-{lie}" for lie in LIES]
+    guests = {name: definition(name, "echo", devices=interface(10 + number), memory=4)
+              for number, name in enumerate(names)}
+    guests["sender"] = definition("sender", "victim", devices=disk("vda", "archive:file", "<transient/>") + interface(9))
+    files = {"mgmt.bin": program(ctx, "hostile", "hostile-liar.bin"),
+             "victim.bin": program(ctx, "hostile", "hostile-victim.bin"), "file": os.urandom(1 << 16)}
+    with Host(ctx, guests, files=files, net=False) as host:
+        host.start(*names)
+        for _ in range(2):
+            host.start("sender")
+            host.wait_off("sender", timeout=40)
+        expect("victim ok" in host.said("sender"), "the sender is served honestly")
+        states = host.states()
+        card = next(device for device in host.vm.json("info echo-net-window")["devices"] if device["class"] == "net")
+        expect(card["received"] > 10, f"frames come: {card}")
+        for name in names:
+            expect(states[name]["state"] == "running", f"{name} goes on: {states[name]}\n{host.said(name)}")
+            expect(host.vm.json(f"destroy {name}")["ok"], name)
+        host.wait_off(*names)
+        host.expect_unharmed()
+
+
 # Nobody answers these any more, and they wait: for their disk, or a second for each line that they say.
 WAITING = ("vm-block-silence", "vm-early-block-silence", "vm-block-information", "vm-console-generations")
 VM_LIES = ("twice", "ahead", "taken", "values", "statuses", "generations", "silence", "garbage", "window",

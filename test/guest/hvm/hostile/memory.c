@@ -170,6 +170,26 @@ static void changing_code(void) {
     }
 }
 
+/* --- What a guest leaves -----------------------------------------------------------------------
+ */
+
+#define FREE_BASE 0x300000ull /* behind this program and all that its loader puts there */
+#define MARK 0x5ec5ec5ec5ec5ec5ull
+
+static void plant_marks(void) {
+    for (uint64_t at = FREE_BASE; at < ram_end(); at += 8)
+        write_memory(at, 8, MARK ^ at);
+    expect(read_memory(ram_end() - 8, 8) == (MARK ^ (ram_end() - 8)));
+}
+
+/* In the memory of a guest that has ended. */
+static void find_marks(void) {
+    uint64_t other = 0;
+    for (uint64_t at = FREE_BASE; at < ram_end(); at += 8)
+        other |= read_memory(at, 8);
+    expect(other == 0 && ram_end() > FREE_BASE);
+}
+
 /* --- What ends the guest -----------------------------------------------------------------------
  */
 
@@ -199,6 +219,8 @@ const struct attack attacks[] = {
     {"lapic-page", lapic_page},
     {"edges", edges},
     {"changing-code", changing_code},
+    {"plant-marks", plant_marks},
+    {"find-marks", find_marks},
     {"fetch", fetch},
     {"page-tables", page_tables},
     {"stack", stack},
