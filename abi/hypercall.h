@@ -76,7 +76,8 @@ enum bh_hypercall {
      * device memory; all others object memory (else BAD_ARG). New objects are zeroed; a call on
      * dirty object memory returns AGAIN while it cleans it. Rights: UNTYPED_RETYPE, CAPTABLE_MANAGE
      * of both tables. Statuses: OK, AGAIN, BAD_ARG, BUSY (destination occupied), NO_MEMORY, DIRTY,
-     * TOO_DEEP, NOT_READY. Bound: 64 KiB zeroed or 512 slots reaped a call. */
+     * TOO_DEEP, NOT_READY. Bound: 64 KiB zeroed, or what DELETE does,
+     * a call. */
     BH_HC_RETYPE = 8,
 
     /* COPY(ref source, ref destination, rights, a, b)
@@ -101,21 +102,23 @@ enum bh_hypercall {
     /* DELETE(ref slot)
      * Empties the slot; the object dies if this was its original. A mapped Region is unmapped. An
      * empty slot is no error, so that the call can be repeated after AGAIN. Rights:
-     * CAPTABLE_MANAGE. Statuses: OK, AGAIN, HAS_CHILDREN. Bound: 1,024 page-table entries or slots
-     * a call. */
+     * CAPTABLE_MANAGE. Statuses: OK, AGAIN, HAS_CHILDREN. Bound: 48 slots, references or page-table
+     * entries a call (a Context is 4 more). */
     BH_HC_DELETE = 12,
 
     /* REVOKE(ref slot)
      * Removes all capabilities derived from this one, wherever they are, and all that dies with
-     * them. On OK no CPU can use any of them. The caller may be among what dies. An empty slot is
-     * no error. Rights: CAPTABLE_MANAGE. Statuses: OK, AGAIN. Bound: 1,024 page-table entries or
-     * slots a call. */
+     * them. On OK no CPU can use any of them. An empty slot is no error. The caller, or a table that
+     * it names the slot by, may be among what dies; then it cannot make the call again. What is left
+     * are capabilities like all others: whoever revokes the slot, or one above it, goes on there;
+     * CapTables that were dying are emptied by any DELETE or REVOKE, and before RETYPE hands out
+     * memory. Rights: CAPTABLE_MANAGE. Statuses: OK, AGAIN. Bound: as DELETE. */
     BH_HC_REVOKE = 13,
 
     /* SCRUB(ref untyped) -> clean_bytes
      * Zeroes frame memory of the Untyped that is not yet given out. Device memory: BAD_ARG.
      * Rights: UNTYPED_RETYPE, CAPTABLE_MANAGE. Statuses: OK (all clean), AGAIN, BAD_ARG.
-     * Bound: 64 KiB a call. */
+     * Bound: as RETYPE. */
     BH_HC_SCRUB = 14,
 
     /* MAP(ref region, ref space, va, rights)
@@ -125,13 +128,13 @@ enum bh_hypercall {
      * well, and READ|WRITE|EXEC too. After AGAIN the same call goes on; until OK a part of the
      * range may already be accessible, and stays so after a failure until UNMAP. Rights: SPACE_MAP,
      * CAPTABLE_MANAGE of both tables. Statuses: OK, AGAIN, BAD_ARG, BUSY (mapped elsewhere, or an
-     * address in use), NO_MEMORY (page-table pool). Bound: 512 page-table entries a call. */
+     * address in use), NO_MEMORY (page-table pool). Bound: 64 page-table entries a call. */
     BH_HC_MAP = 15,
 
     /* UNMAP(ref region)
      * On OK no CPU can access it by this mapping. Page-table pages stay with the Space.
      * Rights: CAPTABLE_MANAGE. Statuses: OK (also when it was not mapped), AGAIN.
-     * Bound: 1,024 page-table entries a call. */
+     * Bound: 48 page-table entries a call. */
     BH_HC_UNMAP = 16,
 
     /* BIND(ref object, enum bh_binding, ref target)

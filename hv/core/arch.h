@@ -32,13 +32,14 @@ void arch_space_init(struct space *space);
  * with a status other than OK, *done pages (maybe 0) before the trouble have been mapped. Takes
  * table pages with space_pool_take. rights: BH_REGION_*; memory of kind DEVICE is mapped uncached.
  */
-#define ARCH_MAP_ENTRIES 512u
+#define ARCH_MAP_ENTRIES 64u /* bounds the time with interrupts off */
 enum bh_status arch_space_map(struct space *space, uint64_t va, struct pa address, uint64_t pages,
                               uint32_t rights, enum bh_kind kind, uint64_t *done);
 
-/* Unmaps up to `pages` pages ENDING at va_end, at most ARCH_MAP_ENTRIES entries; returns how many.
- * They are all mapped, by calls of arch_space_map whose range began at or before va_end - pages. */
-uint64_t arch_space_unmap(struct space *space, uint64_t va_end, uint64_t pages);
+/* Unmaps up to `pages` pages ENDING at va_end, at most *entries entries, which it counts down;
+ * returns how many pages. They are all mapped, by calls of arch_space_map whose range began at or
+ * before va_end - pages. */
+uint64_t arch_space_unmap(struct space *space, uint64_t va_end, uint64_t pages, uint32_t *entries);
 
 /* No CPU uses a translation of this Space that has been unmapped. */
 void arch_space_flush(struct space *space);

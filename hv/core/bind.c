@@ -21,6 +21,10 @@ static const struct rule {
     [BH_BIND_VCPU_STATE] = RULE(vcpu, VCPU, state, REGION, BH_REGION_READ | BH_REGION_WRITE),
 };
 
+static struct slot *hidden_slot(const struct slot *object, const struct rule *rule) {
+    return (void *)((uint8_t *)object->object + rule->offset);
+}
+
 /* Beyond its type: Contexts run on Spaces of ring 3, Vcpus on guest ones; hv reaches shared memory
  * only. */
 static bool target_suits(enum bh_binding what, const struct slot *target) {
@@ -56,7 +60,7 @@ enum bh_status bind(struct write_held held, struct slot *object, enum bh_binding
     if (object->type == BH_TYPE_CONTEXT && is_busy(object->object, what, target))
         return BH_BUSY;
 
-    struct slot *hidden = (void *)((uint8_t *)object->object + rule->offset);
+    struct slot *hidden = hidden_slot(object, rule);
     unbind(held, hidden);
     if (!target)
         return BH_OK;
@@ -99,4 +103,15 @@ void unbind(struct write_held held, struct slot *hidden) {
         break;
     }
     slot_remove(hidden);
+}
+
+bool unbind_all(struct write_held held, const struct slot *object, uint32_t *work) {
+    for (unsigned i = 0; i < COUNT(rules); i++) {
+        if (rules[i].object_type != object->type || slot_empty(hidden_slot(object, &rules[i])))
+            continue;
+        if (!work_take(work, 1))
+            return false;
+        unbind(held, hidden_slot(object, &rules[i]));
+    }
+    return true;
 }

@@ -77,14 +77,10 @@ void context_fault(struct context *context, uint64_t vector, uint64_t error, uin
     unlock_read(held);
 }
 
-void context_destroy(struct write_held held, struct context *context) {
-    struct slot *references[] = {&context->space, &context->table, &context->event,
-                                 &context->fault};
+void context_destroy(struct context *context) {
     sched_place(context, NULL);
     context->blocked |= BLOCK_STOPPED;
     if (context->vcpu)
         vcpu_stop(context->vcpu);
-    for (unsigned i = 0; i < COUNT(references); i++)
-        unbind(held, references[i]);
     arch_context_retire(context);
 }

@@ -37,11 +37,28 @@ void region_make(struct slot *slot, enum bh_kind kind, struct pa base, uint32_t 
 /* untyped.c */
 void untyped_give_back(const struct slot *child); /* which is a leaf and about to be removed */
 
-/* remove.c: taking capabilities away, in bounded steps. `work` counts down; a call that comes to 0
- * returns AGAIN. */
+/* Taking away is done in bounded steps. `work` counts down what a call may still do: a slot that it
+ * looks at, a page-table entry, or a reference is 1, a few hundred instructions at most; what takes
+ * longer is more. A call that comes to 0 returns AGAIN. */
 #ifndef REMOVE_WORK /* tests make it small, so that long work is interrupted everywhere */
-#define REMOVE_WORK 512u
+#define REMOVE_WORK 48u
 #endif
+#define CONTEXT_WORK 4u /* its place in queue and timer heap, and its FPU state */
+
+/* False: nothing is left. What is more than is left is still done: there is always progress, and a
+ * call does at most REMOVE_WORK and one such thing more. */
+/*@ requires \valid(work);
+  @ assigns *work;
+  @ ensures \result <==> \old(*work) != 0;
+  @ ensures *work <= \old(*work); */
+static inline bool work_take(uint32_t *work, uint32_t units) {
+    if (!*work)
+        return false;
+    *work -= units < *work ? units : *work;
+    return true;
+}
+
+/* remove.c */
 bool reap(struct write_held held, uint32_t *work); /* true: no CapTable is dying any more */
 
 /* region.c */
@@ -50,7 +67,7 @@ enum bh_status region_map(struct write_held held, struct slot *region, struct sp
 /* True: all unmapped. */
 bool region_unmap(struct write_held held, struct slot *region, uint32_t *work);
 bool space_clear(struct write_held held, struct space *space, uint32_t *work);
-void region_moved(struct slot *region);  /* the slot has a new address */
+void region_moved(struct slot *region); /* the slot has a new address */
 /*@ requires \valid(region);
   @ assigns region->region; */
 void region_forget(struct slot *region); /* it is mapped nowhere: a copy, or after the last page */
@@ -66,6 +83,8 @@ bool event_pending(const struct event *event, uint64_t mask);
 enum bh_status bind(struct write_held held, struct slot *object, enum bh_binding what,
                     struct slot *target);
 void unbind(struct write_held held, struct slot *hidden); /* nothing if it is empty */
+/* All of an object's. True: none is left. */
+bool unbind_all(struct write_held held, const struct slot *object, uint32_t *work);
 
 /* vcpu.c: runs of guests: the hot calls VCPU_RUN and VCPU_SYNC. Ending a run sets what VCPU_RUN
  * returns. */
@@ -73,11 +92,10 @@ void vcpu_run(struct context *caller, struct slot *named);
 void vcpu_sync(struct context *caller, struct slot *named);
 void vcpu_exit(struct vcpu *vcpu, enum bh_exit exit); /* it runs */
 void vcpu_stop(struct vcpu *vcpu);                    /* a reference goes; it may run */
-void vcpu_destroy(struct write_held held, struct vcpu *vcpu);
 
 /* doorbell.c */
 bool doorbell_ring(const struct space *space, uint64_t port, uint32_t width); /* there is one */
-void doorbells_remove(struct write_held held, struct space *space);
+bool doorbells_remove(struct write_held held, struct space *space, uint32_t *work); /* as above */
 
 /* context.c */
 void context_wait(struct context *context, uint64_t mask, uint64_t deadline);
@@ -85,7 +103,7 @@ void context_event(struct context *context); /* its Event has new bits */
 void context_fault(struct context *context, uint64_t vector, uint64_t error, uint64_t address);
 void context_block(struct context *context, uint32_t reason);
 void context_unblock(struct context *context, uint32_t reason);
-void context_destroy(struct write_held held, struct context *context);
+void context_destroy(struct context *context); /* it has no references any more */
 void context_end_wait(struct context *context, enum bh_status status, uint64_t bits,
                       uint64_t group);
 

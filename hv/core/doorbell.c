@@ -59,7 +59,11 @@ bool doorbell_ring(const struct space *space, uint64_t port, uint32_t width) {
     return doorbell != NULL;
 }
 
-void doorbells_remove(struct write_held held, struct space *space) {
-    for (uint32_t i = 0; i < space->doorbells_used; i++)
-        unbind(held, &space->doorbell[i]);
+bool doorbells_remove(struct write_held held, struct space *space, uint32_t *work) {
+    for (; space->doorbells_used; space->doorbells_used--) {
+        if (!work_take(work, 1))
+            return false;
+        unbind(held, &space->doorbell[space->doorbells_used - 1]);
+    }
+    return true;
 }

@@ -87,15 +87,12 @@ bool region_unmap(struct write_held held, struct slot *region, uint32_t *work) {
     struct space *space = region->region.space;
     if (!space)
         return true;
-    while (region->region.mapped && *work) {
-        uint64_t mapped = region->region.mapped;
-        uint64_t va_end = ((uint64_t)region->region.va_page + mapped) << PAGE_SHIFT;
-        uint64_t done = arch_space_unmap(space, va_end, mapped);
-        region->region.mapped = (mapped - done) & REGION_PAGES_MAX;
-        *work -= (uint32_t)min_u64(done, *work); /* entries are at most as many as pages */
-    }
+    uint64_t mapped = region->region.mapped;
+    uint64_t va_end = ((uint64_t)region->region.va_page + mapped) << PAGE_SHIFT;
+    mapped -= arch_space_unmap(space, va_end, mapped, work);
+    region->region.mapped = mapped & REGION_PAGES_MAX;
     arch_space_flush(space);
-    if (region->region.mapped)
+    if (mapped)
         return false;
     space_leave(region);
     return true;
@@ -105,9 +102,9 @@ bool region_unmap(struct write_held held, struct slot *region, uint32_t *work) {
  * a Region no longer knows of must not be in the tables either. */
 bool space_clear(struct write_held held, struct space *space, uint32_t *work) {
     while (space->mapped)
-        if (*work == 0 || !region_unmap(held, space->mapped, work))
+        if (!region_unmap(held, space->mapped, work))
             return false;
-    return true;
+    return doorbells_remove(held, space, work);
 }
 
 void *space_pool_take(struct space *space) {

@@ -16,32 +16,31 @@ static void captable_die(struct captable *table) {
     *link = table;
 }
 
-static void irq_destroy(struct write_held held, struct irq *irq) {
-    if (irq->attached)
-        arch_irq_detach(irq);
-    unbind(held, &irq->event);
-}
-
-/* Ends the object of an original without descendants. False: not done yet. */
+/* Ends the object of an original without descendants. False: not done yet; until it is, the object
+ * is a whole one that has fewer references or mappings. */
 static bool object_destroy(struct write_held held, struct slot *original, uint32_t *work) {
+    void *object = original->object;
+    if (!unbind_all(held, original, work))
+        return false;
     switch (original->type) {
     case BH_TYPE_SPACE:
-        if (!space_clear(held, original->object, work))
+        if (!space_clear(held, object, work))
             return false;
-        doorbells_remove(held, original->object);
-        arch_space_retire(original->object);
+        arch_space_retire(object);
         return true;
     case BH_TYPE_CAPTABLE:
-        captable_die(original->object);
+        captable_die(object);
         return true;
     case BH_TYPE_CONTEXT:
-        context_destroy(held, original->object);
+        work_take(work, CONTEXT_WORK);
+        context_destroy(object);
         return true;
     case BH_TYPE_VCPU:
-        vcpu_destroy(held, original->object);
+        arch_vcpu_retire(object);
         return true;
     case BH_TYPE_IRQ:
-        irq_destroy(held, original->object);
+        if (((struct irq *)object)->attached)
+            arch_irq_detach(object);
         return true;
     default: /* Untyped, Region, Event: nothing beyond the slot */
         return true;
@@ -50,10 +49,10 @@ static bool object_destroy(struct write_held held, struct slot *original, uint32
 
 /* Removes one leaf. False: out of work, part of it is done. */
 static bool remove_leaf(struct write_held held, struct slot *leaf, uint32_t *work) {
-    if (*work == 0)
+    if (!*work)
         return false;
-    --*work;
     if (leaf->flags & SLOT_HIDDEN) {
+        work_take(work, 1);
         unbind(held, leaf);
         return true;
     }
@@ -63,6 +62,7 @@ static bool remove_leaf(struct write_held held, struct slot *leaf, uint32_t *wor
         return false;
     if (leaf->type == BH_TYPE_UNTYPED)
         untyped_give_back(leaf);
+    work_take(work, 1); /* last: however little a call may do, it gets ahead */
     slot_remove(leaf);
     return true;
 }
@@ -85,11 +85,10 @@ bool reap(struct write_held held, uint32_t *work) {
         struct captable *table = dying;
         while (table->reaped < table->count) {
             struct slot *slot = &table->slot[table->reaped];
-            if (*work == 0)
-                return false;
-            --*work;
-            if (!slot_empty(slot) &&
-                (!remove_descendants(held, slot, work) || !remove_leaf(held, slot, work)))
+            bool emptied = slot_empty(slot) ? work_take(work, 1)
+                                            : remove_descendants(held, slot, work) &&
+                                                  remove_leaf(held, slot, work);
+            if (!emptied)
                 return false;
             table->reaped++;
         }

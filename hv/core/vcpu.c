@@ -62,10 +62,3 @@ void vcpu_stop(struct vcpu *vcpu) {
     arch_vcpu_store_exit(vcpu, BH_EXIT_NONE);
     end_run(vcpu, BH_NOT_READY, BH_EXIT_NONE);
 }
-
-void vcpu_destroy(struct write_held held, struct vcpu *vcpu) {
-    vcpu_stop(vcpu);
-    unbind(held, &vcpu->space);
-    unbind(held, &vcpu->state);
-    arch_vcpu_retire(vcpu);
-}

@@ -128,9 +128,9 @@ static bool is_loaded(const struct space *space) {
     return this_cpu()->arch.root.raw == space->arch.root.raw;
 }
 
-uint64_t arch_space_unmap(struct space *space, uint64_t va_end, uint64_t pages) {
+uint64_t arch_space_unmap(struct space *space, uint64_t va_end, uint64_t pages, uint32_t *entries) {
     uint64_t done = 0;
-    for (unsigned entries = 0; entries < ARCH_MAP_ENTRIES && done < pages; entries++) {
+    for (unsigned i = 0; *entries && done < pages; i++, --*entries) {
         uint64_t va = va_end - (done + 1) * PAGE_BYTES;
         unsigned level = 1;
         uint64_t *entry = walk(space, va, &level);
@@ -138,7 +138,7 @@ uint64_t arch_space_unmap(struct space *space, uint64_t va_end, uint64_t pages) 
             arch_panic("unmapping what is not mapped");
         *entry = 0;
         done += pages_at(level);
-        if (entries >= INVLPG_MAX || space->kind == BH_SPACE_GUEST)
+        if (i >= INVLPG_MAX || space->kind == BH_SPACE_GUEST)
             space->arch.stale = true;
         else if (is_loaded(space))
             invlpg(va);

@@ -227,7 +227,7 @@ static void test_doorbells(void **state) {
     OK(call(BH_HC_DOORBELL, OWN(SPC), 6, 1, 0));
     assert_false(doorbell_ring(space, 6, 1));
     OK(call(BH_HC_DOORBELL, OWN(SPC), 100, 1, OWN(30)));
-    OK(call(BH_HC_REVOKE, OWN(30)));
+    OK(finish(BH_HC_REVOKE, OWN(30)));
     assert_false(doorbell_ring(space, 0xc000, 2));
     OK(call(BH_HC_DOORBELL, OWN(SPC), 100, 1, OWN(30)));
     OK(finish(BH_HC_REVOKE, OWN(SPC)));

@@ -173,9 +173,9 @@ enum bh_status arch_space_map(struct space *space, uint64_t va, struct pa addres
     return BH_OK;
 }
 
-uint64_t arch_space_unmap(struct space *space, uint64_t va_end, uint64_t pages) {
+uint64_t arch_space_unmap(struct space *space, uint64_t va_end, uint64_t pages, uint32_t *entries) {
     uint64_t done = 0;
-    for (uint32_t entries = 0; done < pages && entries < fake.map_entries; entries++) {
+    for (; done < pages && *entries; --*entries) {
         unsigned level;
         uint64_t last = va_end - (done + 1) * PAGE_BYTES;
         uint64_t *entry = find_entry(space, last, 1, &level);
