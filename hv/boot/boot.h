@@ -25,7 +25,6 @@ void ranges_subtract(struct ranges *ranges, uint64_t base, uint64_t end); /* all
 
 /* Types of the memory map: ACPI 6.5, 15.2. */
 enum { MAP_RAM = 1, MAP_RESERVED = 2, MAP_ACPI = 3, MAP_ACPI_NVS = 4, MAP_UNUSABLE = 5 };
-#define MAP_MAX 256u
 
 /* An entry of the memory map, in the form that both loaders have it in. */
 struct map_entry {
@@ -38,18 +37,17 @@ struct module {
     uint64_t base, bytes;
 };
 
-/* What the boot loader said, copied. */
+/* What the boot loader said. */
 struct loader {
     char command_line[512];
+    const struct map_entry *map; /* where the loader put it: read before any memory is used */
     uint32_t map_count;
-    struct map_entry map[MAP_MAX];
     uint32_t module_count;
     struct module module[BH_BOOTINFO_MODULES_MAX];
     uint8_t rsdp[36]; /* ACPI 6.5, 5.2.5.3; zero if there is none */
 };
 void multiboot2_read(struct loader *loader, uint64_t information);
 void pvh_read(struct loader *loader, uint64_t information);
-void loader_add_map(struct loader *loader, const struct map_entry *entry);
 void loader_add_module(struct loader *loader, const char *name, uint64_t base, uint64_t bytes);
 void copy_text(char *to, size_t to_bytes, const char *from, size_t from_bytes);
 
@@ -65,7 +63,7 @@ void tables_map_objects(const struct range *objects);
 struct acpi {
     uint64_t ecam_base;
     uint32_t ecam_first_bus, ecam_last_bus;
-    struct ranges kept; /* registers of IOAPICs and IOMMUs */
+    struct ranges kept; /* registers of IOAPICs */
     bool iommu;         /* the board has one */
 };
 void acpi_read(struct acpi *acpi, const uint8_t *rsdp);

@@ -66,31 +66,15 @@ static struct pa clean_frames(struct init *init, uint64_t pages) {
     return base;
 }
 
-static const struct module *find_init(const struct loader *loader) {
-    for (uint32_t i = 0; i < loader->module_count; i++) {
-        const char *name = loader->module[i].name;
-        if (name[0] == 'i' && name[1] == 'n' && name[2] == 'i' && name[3] == 't' && !name[4])
-            return &loader->module[i];
-    }
-    panic("the boot loader has loaded no module `init`; add `module2 /bulkhead/init.bin init`");
-}
-
-/* More than any init will need, and far from where sums of these could overflow. */
-enum { IMAGE_PAGES_MAX = 65536 };
-
+/* What is too large for memory or for the Space is refused where it is taken and mapped. */
 static void check_image(const struct bh_image_header *header, const struct module *module) {
-    const uint32_t parts[] = {header->text_pages, header->rodata_pages, header->data_pages,
-                              header->bss_pages, header->stack_pages};
-    for (unsigned i = 0; i < COUNT(parts); i++)
-        if (parts[i] > IMAGE_PAGES_MAX)
-            panic("init's image is broken: a part has %u pages", parts[i]);
     uint64_t file_pages = (uint64_t)header->text_pages + header->rodata_pages + header->data_pages;
     uint64_t entry_end = BH_IMAGE_VA + header->text_pages * PAGE_BYTES;
     if (header->magic != BH_IMAGE_MAGIC || header->version != BH_IMAGE_VERSION ||
         !header->text_pages || !header->stack_pages ||
         file_pages != align_up(module->bytes, PAGE_BYTES) / PAGE_BYTES ||
         header->entry < BH_IMAGE_VA || header->entry >= entry_end)
-        panic("module `init` (%lu bytes) is no flat image of version %u; build it again",
+        panic("the first module, init (%lu bytes), is no flat image of version %u; build it again",
               module->bytes, BH_IMAGE_VERSION);
 }
 
@@ -228,7 +212,9 @@ void init_domain_start(struct boot *boot) {
                         .held = lock_write(this_cpu()),
                         .info = (void *)bootinfo_frame,
                         .next_slot = BH_INIT_FREE};
-    const struct module *module = find_init(&boot->loader);
+    const struct module *module = &boot->loader.module[0];
+    if (!boot->loader.module_count)
+        panic("the boot loader has loaded no module; add `module2 /bulkhead/init.bin init`");
     const struct bh_image_header *header = physical(module->base, module->bytes);
     check_image(header, module);
 

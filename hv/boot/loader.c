@@ -14,16 +14,6 @@ void copy_text(char *to, size_t to_bytes, const char *from, size_t from_bytes) {
     to[i] = 0;
 }
 
-void loader_add_map(struct loader *loader, const struct map_entry *entry) {
-    if (loader->map_count == MAP_MAX)
-        panic("the firmware's memory map has more than %u entries", MAP_MAX);
-    if (entry->bytes == 0)
-        return;
-    struct map_entry *copy = &loader->map[loader->map_count++];
-    *copy = *entry;
-    copy->bytes = min_u64(copy->bytes, UINT64_MAX - copy->base);
-}
-
 void loader_add_module(struct loader *loader, const char *name, uint64_t base, uint64_t bytes) {
     if (loader->module_count == BH_BOOTINFO_MODULES_MAX)
         panic("more than %u boot modules", BH_BOOTINFO_MODULES_MAX);

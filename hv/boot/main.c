@@ -29,6 +29,8 @@ _Noreturn void boot_main(uint64_t protocol, uint64_t information, uint64_t tsc) 
     log_build_id();
     log_print("\n");
     cpu_traps_init(&boot_cpu);
+    if (!(cpuid(0x80000001, 0).edx & CPUID_80000001_EDX_NX))
+        panic("this processor has no NX; switch it on in the firmware");
     cpu_init(&boot_cpu);
     tables_init();
     log_features();

@@ -15,6 +15,10 @@ static bool is_ram(uint32_t type) {
     return type == MAP_RAM || type == MAP_ACPI || type == MAP_ACPI_NVS || type == MAP_UNUSABLE;
 }
 
+static uint64_t end_of(const struct map_entry *entry) {
+    return entry->base + min_u64(entry->bytes, UINT64_MAX - entry->base);
+}
+
 /* Frames: RAM that nothing else claims. Devices: every address that is not RAM and does not steer
  * the processor's own interrupts or the IOMMUs. */
 static void divide_by_map(struct memory *memory, const struct loader *loader) {
@@ -24,13 +28,13 @@ static void divide_by_map(struct memory *memory, const struct loader *loader) {
         if (entry->type == MAP_RAM) {
             memory->ram_bytes += entry->bytes;
             ranges_add(&memory->frames, align_up(entry->base, PAGE_BYTES),
-                       (entry->base + entry->bytes) & PAGE_MASK);
+                       end_of(entry) & PAGE_MASK);
         }
     for (const struct map_entry *entry = loader->map; entry < end; entry++) {
         if (entry->type != MAP_RAM)
-            ranges_subtract(&memory->frames, entry->base, entry->base + entry->bytes);
+            ranges_subtract(&memory->frames, entry->base, end_of(entry));
         if (is_ram(entry->type))
-            ranges_subtract(&memory->devices, entry->base, entry->base + entry->bytes);
+            ranges_subtract(&memory->devices, entry->base, end_of(entry));
     }
 }
 

@@ -22,12 +22,12 @@ union body {
     uint8_t rsdp[36];
 };
 
-static void read_memory_map(struct loader *loader, const uint8_t *at, const uint8_t *end,
-                            uint32_t step) {
-    if (step < sizeof(struct map_entry) || step % TAG_ALIGNMENT)
-        panic("the boot loader's memory map has entries of %u bytes", step);
-    for (; at + step <= end; at += step)
-        loader_add_map(loader, (const void *)at);
+static void read_memory_map(struct loader *loader, const union body *body, const uint8_t *at,
+                            uint32_t bytes) {
+    if (body->map.entry_bytes != sizeof(struct map_entry))
+        panic("the boot loader's memory map has entries of %u bytes", body->map.entry_bytes);
+    loader->map = (const void *)(at + sizeof(body->map));
+    loader->map_count = bytes / sizeof(struct map_entry); /* the 8 bytes before are less than one */
 }
 
 static void read_tag(struct loader *loader, uint32_t type, const uint8_t *at, uint32_t bytes) {
@@ -40,7 +40,7 @@ static void read_tag(struct loader *loader, uint32_t type, const uint8_t *at, ui
         loader_add_module(loader, body.module.text, body.module.start,
                           (uint64_t)body.module.end - body.module.start);
     else if (type == TAG_MEMORY_MAP)
-        read_memory_map(loader, at + sizeof(body.map), at + bytes, body.map.entry_bytes);
+        read_memory_map(loader, &body, at, bytes);
     else if (type == TAG_ACPI_NEW || (type == TAG_ACPI_OLD && !loader->rsdp[0]))
         __builtin_memcpy(loader->rsdp, body.rsdp, sizeof(loader->rsdp));
 }

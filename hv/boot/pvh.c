@@ -35,10 +35,8 @@ void pvh_read(struct loader *loader, uint64_t information) {
         copy_text(loader->command_line, sizeof(loader->command_line),
                   physical(info->command_line, sizeof(loader->command_line)),
                   sizeof(loader->command_line));
-    const struct map_entry *map =
-        physical(info->memory_map, info->memory_map_entries * sizeof(*map));
-    for (uint32_t i = 0; i < info->memory_map_entries; i++)
-        loader_add_map(loader, &map[i]);
+    loader->map_count = info->memory_map_entries;
+    loader->map = physical(info->memory_map, loader->map_count * sizeof(*loader->map));
     if (info->module_count > 0)
         read_module(loader, physical(info->modules, sizeof(struct start_module)));
     if (info->rsdp)

@@ -47,47 +47,18 @@ pvh_entry: /* EBX = struct hvm_start_info */
     movl %edx, %edi
     movl %ebx, PHYSICAL(information)
 
-    movl $0x80000000, %eax
-    cpuid
-    cmpl $0x80000001, %eax
-    jb unusable
-    movl $0x80000001, %eax
-    cpuid
-    andl $(CPUID_80000001_EDX_LM | CPUID_80000001_EDX_NX), %edx
-    cmpl $(CPUID_80000001_EDX_LM | CPUID_80000001_EDX_NX), %edx
-    jne unusable
-
     movl $CR4_PAE, %eax
     movl %eax, %cr4
     movl $PHYSICAL(start_root), %eax
     movl %eax, %cr3
     movl $IA32_EFER, %ecx
-    movl $(EFER_LME | EFER_NXE), %eax
+    movl $EFER_LME, %eax
     xorl %edx, %edx
     wrmsr
     movl $(CR0_PG | CR0_WP | CR0_NE | CR0_ET | CR0_PE), %eax
     movl %eax, %cr0
     lgdt PHYSICAL(start_gdt_register)
     ljmp $SELECTOR_KERNEL_CODE, $PHYSICAL(long_mode)
-
-/* Before there is anything else: the line goes out of the serial port by hand. */
-unusable:
-    movl $PHYSICAL(unusable_text), %esi
-1:
-    movw $0x3fd, %dx /* COM1's line status: wait for bit 5, transmitter empty */
-2:
-    inb %dx, %al
-    testb $0x20, %al
-    jz 2b
-    movw $0x3f8, %dx
-    lodsb
-    testb %al, %al
-    jz 3f
-    outb %al, %dx
-    jmp 1b
-3:
-    hlt
-    jmp 3b
 
     .code64
 long_mode:
@@ -112,9 +83,6 @@ high:
     .section .boot.data, "aw"
 information:
     .long 0
-unusable_text:
-    .asciz "hv: panic: this processor has no 64-bit mode or no NX; Bulkhead needs both\r\n"
-
     .balign 8
 start_gdt:
     .quad 0, 0x00209b0000000000 /* SDM 3A, 3.4.5: 64-bit code, ring 0 */

@@ -60,21 +60,13 @@ static enum bh_ctx_state context_state(const struct context *context) {
 }
 
 static uint64_t context_get(const struct context *context, uint64_t reg) {
-    switch (reg) {
-    case BH_REG_FAULT_VECTOR:
-        return context->fault_vector;
-    case BH_REG_FAULT_ERROR:
-        return context->fault_error;
-    case BH_REG_FAULT_ADDRESS:
-        return context->fault_address;
-    case BH_REG_CPU_TIME:
-        return context->cpu_time;
-    case BH_REG_STATE:
-        return context_state(context);
-    default:
+    const uint64_t own[] = {context->fault_vector, context->fault_error, context->fault_address,
+                            context->cpu_time, context_state(context)};
+    if (reg < BH_REG_FAULT_VECTOR)
         return arch_get_register(context, (uint32_t)reg);
-    }
+    return own[reg - BH_REG_FAULT_VECTOR];
 }
+_Static_assert(BH_REG_STATE - BH_REG_FAULT_VECTOR == 4, "the core's own follow the processor's");
 
 struct result act_ctx_get(const struct call *call) {
     uint64_t reg = call->value[1];

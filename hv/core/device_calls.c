@@ -13,11 +13,10 @@ struct result act_irq_attach(const struct call *call) {
 
 /* Up to 8 characters, the lowest byte first; the first zero byte ends them. */
 static void log_packed(uint64_t packed) {
-    char text[8];
     size_t length = 0;
-    for (; length < sizeof(text) && (packed & 0xff); packed >>= 8)
-        text[length++] = (char)(packed & 0xff);
-    arch_log(text, length);
+    while (length < sizeof(packed) && (packed >> 8 * length & 0xff))
+        length++;
+    arch_log((const char *)&packed, length);
 }
 
 struct result act_system(const struct call *call) {

@@ -68,10 +68,9 @@ static bool port_valid(const struct slot *ports, uint64_t port, uint64_t width) 
 
 static void do_port_in(struct context *caller, struct slot *ports) {
     uint64_t port = arch_argument(caller, 1), width = arch_argument(caller, 2);
-    if (port_valid(ports, port, width))
-        arch_set_result(caller, BH_OK, arch_port_in((uint16_t)port, (unsigned)width), 0);
-    else
-        arch_set_result(caller, BH_BAD_ARG, 0, 0);
+    bool valid = port_valid(ports, port, width);
+    uint64_t value = valid ? arch_port_in((uint16_t)port, (unsigned)width) : 0;
+    arch_set_result(caller, valid ? BH_OK : BH_BAD_ARG, value, 0);
 }
 
 static void do_port_out(struct context *caller, struct slot *ports) {

@@ -1,4 +1,4 @@
-/* Reset and power-off, by what ACPI's FADT said at boot. */
+/* Reset, and power-off by what ACPI's FADT said at boot. */
 #include "hv/x86/x86.h"
 
 struct board board;
@@ -8,12 +8,10 @@ enum { SCI_EN = 1 << 0, SLP_TYP_SHIFT = 10, SLP_TYP_MASK = 7 << SLP_TYP_SHIFT, S
 
 enum { ACPI_ENABLE_READS = 1000000, SLEEP_READS = 1000000 };
 
-/* Without the FADT's reset register: an exception with no IDT to deliver it shuts the processor
- * down, which every PC board answers with a reset (SDM 3A, 6.15, #DF). */
+/* An exception with no IDT to deliver it shuts the processor down, which every PC board answers
+ * with a reset (SDM 3A, 6.15, #DF). */
 enum bh_status arch_reset(void) {
     log_print("hv: reset\n");
-    if (board.reset_port)
-        out8(board.reset_port, board.reset_value);
     static const uint8_t no_idt[10];
     __asm__ volatile("lidt %0; int3" ::"m"(no_idt));
     return BH_NOT_READY;

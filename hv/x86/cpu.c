@@ -73,12 +73,7 @@ static void load_gdt(struct arch_cpu *arch) {
 }
 
 void cpu_traps_init(struct cpu *cpu) {
-    static const struct {
-        uint8_t vector, stack;
-    } own[] = {{VECTOR_NMI, STACK_NMI},
-               {VECTOR_DF, STACK_DF},
-               {VECTOR_MC, STACK_MC},
-               {VECTOR_DB, STACK_DB}};
+    static const uint8_t own[STACKS] = {0, VECTOR_NMI, VECTOR_DF, VECTOR_MC, VECTOR_DB};
     struct arch_cpu *arch = &cpu->arch;
     arch->self = cpu;
     arch->stack_top = stack_top(STACK_MAIN);
@@ -88,9 +83,9 @@ void cpu_traps_init(struct cpu *cpu) {
 
     for (unsigned vector = 0; vector < 256; vector++)
         set_gate(vector, 0, vector == VECTOR_BP ? GATE_INTERRUPT_RING_3 : GATE_INTERRUPT);
-    for (unsigned i = 0; i < COUNT(own); i++) {
-        arch->tss.ist[i] = stack_top(own[i].stack);
-        set_gate(own[i].vector, i + 1, GATE_INTERRUPT);
+    for (unsigned i = STACK_NMI; i < STACKS; i++) { /* by the numbers of the stacks */
+        arch->tss.ist[i - 1] = stack_top(i);
+        set_gate(own[i], i, GATE_INTERRUPT);
     }
     struct table_register idtr = {sizeof(idt) - 1, (uint64_t)idt};
     __asm__ volatile("lidt %0" ::"m"(idtr));

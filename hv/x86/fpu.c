@@ -11,7 +11,6 @@ enum { FXSAVE_BYTES = 512, FCW_OFFSET = 0, MXCSR_OFFSET = 24 };
 static uint32_t state_bytes = FXSAVE_BYTES;
 static uint32_t components; /* XCR0; 0: FXSAVE */
 static uint64_t host_xcr0 = XCR0_X87;
-static bool optimized;
 
 uint64_t fpu_bytes(void) {
     return state_bytes;
@@ -32,7 +31,6 @@ void fpu_init(void) {
     host_xcr0 = components;
     set_xcr0(host_xcr0);
     state_bytes = cpuid(0xd, 0).ebx; /* for what XCR0 enables now */
-    optimized = cpuid(0xd, 1).eax & CPUID_D1_EAX_XSAVEOPT;
 }
 
 /* Zeroes are the initial state of everything else: SDM 1, 13.8.1. */
@@ -68,9 +66,7 @@ uint64_t fpu_leave_xcr0(void) {
 
 void fpu_save(struct context *context) {
     void *area = context_fpu(context);
-    if (optimized)
-        __asm__ volatile("xsaveopt64 (%0)" ::"r"(area), "a"(components), "d"(0) : "memory");
-    else if (components)
+    if (components)
         __asm__ volatile("xsave64 (%0)" ::"r"(area), "a"(components), "d"(0) : "memory");
     else
         __asm__ volatile("fxsave64 (%0)" ::"r"(area) : "memory");

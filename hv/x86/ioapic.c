@@ -31,11 +31,8 @@ static void ioapic_write(const struct ioapic *ioapic, uint32_t index, uint32_t v
 }
 
 void ioapic_add(struct pa address, uint32_t gsi_base) {
-    if (count == IOAPICS_MAX) {
-        log_print("hv: more than %u IOAPICs: the one at %lx is not used\n", IOAPICS_MAX,
-                  address.raw);
-        return;
-    }
+    if (count == IOAPICS_MAX)
+        panic("the board has more than %u IOAPICs", IOAPICS_MAX);
     struct ioapic *ioapic = &ioapics[count];
     ioapic->registers = window_map(WINDOW_IOAPIC + count, address);
     ioapic->gsi_base = gsi_base;

@@ -2,32 +2,13 @@
  * could be missing, so it works from any exception. */
 #include "hv/x86/x86.h"
 
-enum { BACKTRACE_MAX = 16 };
-
-/* Frames as -fno-omit-frame-pointer lays them: saved RBP, return address. Only the stacks and the
- * image's text are believed. */
-static void backtrace(uint64_t rbp) {
-    log_print("hv: called from");
-    for (unsigned i = 0; i < BACKTRACE_MAX && rbp % 8 == 0; i++) {
-        if (rbp < (uint64_t)stacks || rbp + 16 > (uint64_t)(stacks + STACKS))
-            break;
-        const uint64_t *frame = (const uint64_t *)rbp;
-        if (frame[1] < (uint64_t)image_start || frame[1] >= (uint64_t)image_end || frame[0] <= rbp)
-            break;
-        log_print(" %lx", frame[1]);
-        rbp = frame[0];
-    }
-    log_print("\n");
-}
-
 void log_build_id(void) {
     log_print("build ");
     for (unsigned i = 0; i < BUILD_ID_BYTES; i++)
         log_print("%02x", build_id[i]);
 }
 
-static _Noreturn void stop(uint64_t rbp) {
-    backtrace(rbp);
+static _Noreturn void stop(void) {
     log_print("hv: ");
     log_build_id();
     log_print("; halted\n");
@@ -42,7 +23,7 @@ void panic(const char *format, ...) {
     log_vprint(format, arguments);
     log_print("\n");
     va_end(arguments);
-    stop((uint64_t)__builtin_frame_address(0));
+    stop();
 }
 
 void arch_panic(const char *reason) {
@@ -68,5 +49,5 @@ void panic_exception(const struct arch_context *frame) {
     for (unsigned i = 0; i < COUNT(names); i++)
         log_print("%s%s %016lx", i % 4 ? " " : "\nhv: ", names[i], ((const uint64_t *)frame)[i]);
     log_print("\n");
-    stop(frame->rbp);
+    stop();
 }

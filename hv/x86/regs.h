@@ -89,14 +89,12 @@
 #define CPUID_7_EBX_SMEP (1 << 7)
 #define CPUID_7_EBX_SMAP (1 << 20)
 #define CPUID_7_ECX_UMIP (1 << 2)
-#define CPUID_D1_EAX_XSAVEOPT (1 << 0)
 #define CPUID_1_EDX_MCA (1 << 14)
 #define CPUID_80000001_ECX_SVM (1 << 2)
 #define CPUID_80000001_EDX_PAGE1GB (1 << 26)
 #define CPUID_80000001_EDX_RDTSCP (1 << 27)
 #define CPUID_80000008_EBX_IBPB (1 << 12)
 #define CPUID_80000001_EDX_NX (1 << 20)
-#define CPUID_80000001_EDX_LM (1 << 29)
 
 /* XCR0: SDM 1, 13.3. */
 #define XCR0_X87 (1 << 0)

@@ -85,6 +85,14 @@ static void choose_asid(struct guest_cpu *guest, struct vcpu *vcpu) {
     vmcb->clean = 0;
 }
 
+/* An MSR that guests have values of their own in; *held: what it holds. */
+static void switch_msr(uint32_t msr, uint64_t *held, uint64_t value) {
+    if (*held == value)
+        return;
+    *held = value;
+    wrmsr(msr, value);
+}
+
 /* What VMRUN does not exchange. */
 static void load_rest(struct guest_cpu *guest, struct vcpu *vcpu) {
     if (guest->last != vcpu) {
@@ -93,14 +101,8 @@ static void load_rest(struct guest_cpu *guest, struct vcpu *vcpu) {
         if (svm.ibpb) /* no guest steers another's speculation */
             wrmsr(IA32_PRED_CMD, PRED_CMD_IBPB);
     }
-    if (guest->tsc_ratio != vcpu->arch.tsc_ratio) {
-        guest->tsc_ratio = vcpu->arch.tsc_ratio;
-        wrmsr(MSR_TSC_RATIO, guest->tsc_ratio);
-    }
-    if (guest->tsc_aux != vcpu->arch.tsc_aux) {
-        guest->tsc_aux = vcpu->arch.tsc_aux;
-        wrmsr(IA32_TSC_AUX, guest->tsc_aux);
-    }
+    switch_msr(MSR_TSC_RATIO, &guest->tsc_ratio, vcpu->arch.tsc_ratio);
+    switch_msr(IA32_TSC_AUX, &guest->tsc_aux, vcpu->arch.tsc_aux);
     vcpu->arch.wants_debug |= (vmcb_of(vcpu)->dr7 & DR7_ENABLED) != 0;
     if (vcpu->arch.wants_debug)
         svm_debug_load(vcpu);
@@ -108,10 +110,7 @@ static void load_rest(struct guest_cpu *guest, struct vcpu *vcpu) {
 }
 
 void guest_leave(struct cpu *cpu) {
-    if (cpu->arch.guest.tsc_aux) {
-        cpu->arch.guest.tsc_aux = 0;
-        wrmsr(IA32_TSC_AUX, 0);
-    }
+    switch_msr(IA32_TSC_AUX, &cpu->arch.guest.tsc_aux, 0);
 }
 
 /* An event whose delivery the exit cut short, to be injected again. Not what an instruction raised:

@@ -1,6 +1,22 @@
 /* Into a guest and out of it again: APM 2, 15.5 and 15.17. */
 #include "hv/x86/layout.h"
 
+/* Between the processor and the page at `base`: the general registers in the processor's numbering, but
+ * RAX and RSP, which VMRUN exchanges, and RSI, which may be the base. */
+.macro general_registers load, base
+    .set index, 1
+    .irp register, rcx, rdx, rbx, , rbp, , rdi, r8, r9, r10, r11, r12, r13, r14, r15
+    .ifnb \register
+    .if \load
+    movq 8 * index(%\base), %\register
+    .else
+    movq %\register, 8 * index(%\base)
+    .endif
+    .endif
+    .set index, index + 1
+    .endr
+.endm
+
     .text
 
 /* RDI = VMCB, RSI = general registers, RDX = host state. While GIF is clear nothing interrupts; it is
@@ -16,17 +32,7 @@ svm_enter:
     movq %rdx, %rax
     vmsave %rax
     movq %rdi, %rax
-    .set index, 1
-    .irp register, rcx, rdx, rbx
-    movq 8 * index(%rsi), %\register
-    .set index, index + 1
-    .endr
-    .set index, 7
-    movq 8 * 5(%rsi), %rbp
-    .irp register, rdi, r8, r9, r10, r11, r12, r13, r14, r15
-    movq 8 * index(%rsi), %\register
-    .set index, index + 1
-    .endr
+    general_registers 1, rsi
     movq 8 * 6(%rsi), %rsi
 
     clgi
@@ -40,17 +46,7 @@ svm_enter:
 
     movq 8(%rsp), %rax
     movq %rsi, 8 * 6(%rax)
-    .set index, 1
-    .irp register, rcx, rdx, rbx
-    movq %\register, 8 * index(%rax)
-    .set index, index + 1
-    .endr
-    .set index, 7
-    movq %rbp, 8 * 5(%rax)
-    .irp register, rdi, r8, r9, r10, r11, r12, r13, r14, r15
-    movq %\register, 8 * index(%rax)
-    .set index, index + 1
-    .endr
+    general_registers 0, rax
     .irp register, eax, ecx, edx, esi, edi, r8d, r9d, r10d, r11d
     xorl %\register, %\register
     .endr

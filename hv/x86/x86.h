@@ -117,8 +117,6 @@ void irq_interrupt(uint8_t vector);
 
 /* board.c: what ACPI's FADT says, set at boot. */
 struct board {
-    uint16_t reset_port; /* 0: none */
-    uint8_t reset_value;
     uint16_t pm1_control[2]; /* 0: none */
     uint8_t sleep_type[2];   /* SLP_TYP of S5 */
     bool can_sleep;
