@@ -145,10 +145,14 @@ static bool make_virtual(struct vmcb *vmcb) {
     return true;
 }
 
-/* After the exit; if it was not taken, it is an event again. */
+/* After the exit; if it was not taken, it is an event again. No other event is lost by that:
+ * EVENTINJ was empty, and the guest takes it before its first instruction, so what was being
+ * delivered while it still stands (QEMU clears V_IRQ last) is this interrupt, or a fault that its
+ * own delivery will raise again. Once that fault's handler runs with interrupts off, the interrupt
+ * is gone, as it would be without a hypervisor. */
 static void end_virtual(struct vmcb *vmcb) {
     uint64_t virtual = vmcb->virtual_interrupt;
-    if (virtual & V_IRQ)
+    if ((virtual & V_IRQ) && (vmcb->rflags & RFLAGS_IF))
         vmcb->eventinj = EVENT_V | (virtual >> V_INTR_VECTOR_SHIFT & EVENT_VECTOR);
     use_virtual_interrupt(vmcb, V_INTR_MASKING | (virtual & V_TPR), true);
 }

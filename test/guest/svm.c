@@ -276,6 +276,22 @@ static void interrupt_claims(void) {
     check("svm.undelivered_event", good && machine_exits(&m, BH_EXIT_HLT) &&
                                        m.state->general[RAX] == CODE_GPA &&
                                        m.state->rip == CODE_GPA + 17);
+
+    /* Its gate lies where the guest's tables have no page: the fault is the guest's, and while its
+     * handler has interrupts off nothing comes back. */
+    START(&m, 64, guest_fault);
+    uint64_t idt = 0x200000 + 4096 - 32 * 16, table = DATA_GPA + 0x2000, page = DATA_GPA + 0x1000;
+    *machine_64(&m, TABLES_GPA + 0x2000 + 8) = table | 7;
+    *machine_64(&m, table) = page | 7;
+    machine_gate_64(&m, 14, 16);
+    for (uint64_t i = 0; i < 16; i += 8)
+        *machine_64(&m, page + idt % 4096 + 14 * 16 + i) = *machine_64(&m, IDT_GPA + 14 * 16 + i);
+    m.state->idtr.base = idt;
+    m.state->rflags |= 0x200;
+    m.state->event = BH_EVENT_VALID | BH_EVENT_EXTERNAL | 0x40;
+    check("svm.event_that_faults", machine_exits(&m, BH_EXIT_HLT) && !m.state->event &&
+                                       m.state->general[RAX] == 0 &&
+                                       m.state->rip == CODE_GPA + 17 && !(m.state->rflags & 0x200));
 }
 
 static void nmi_claims(void) {
