@@ -1,6 +1,7 @@
 /* Domain information: what a PV guest is told at its start, one or more read-only pages whose
  * address is in RDI. Version 1. Everything a guest may touch is named here; all addresses are its
- * own virtual ones. */
+ * own virtual ones. Read-only for the guest, not for its host: a guest that does not trust its
+ * servers takes a copy at its start, and never looks again. */
 #pragma once
 
 #include "abi/block.h"
