@@ -50,7 +50,8 @@ void untyped_give_back(const struct slot *child); /* which is a leaf and about t
 /*@ requires \valid(work);
   @ assigns *work;
   @ ensures \result <==> \old(*work) != 0;
-  @ ensures *work <= \old(*work); */
+  @ ensures *work <= \old(*work);
+  @ ensures \result && units != 0 ==> *work < \old(*work); */
 static inline bool work_take(uint32_t *work, uint32_t units) {
     if (!*work)
         return false;

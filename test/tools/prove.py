@@ -20,13 +20,15 @@ FUNCTIONS = {
     "capability_calls": ["derive", "insert_copy", "act_copy", "act_narrow", "answer", "slot_empty", "pa_add", "min_u64", "within"],
     "untyped": ["carve", "is_readable", "kind_suits", "is_for_guests"],
     "region": ["rights_valid", "range_valid"],
+    "remove": ["work_take"],
 }
 
 ASSUMPTIONS = """\
 Proved: no undefined behaviour in these functions; an index names a slot inside its table or none;
 a capability that is used has the type and rights asked for; a copy has no right its source lacks,
 and of a Region or Ports no more than its range; narrowing only takes rights away; retype hands out
-memory behind all that was handed out before and inside the Untyped.
+memory behind all that was handed out before and inside the Untyped; what counts the work of a
+step always comes down.
 
 Taken for granted, not proved:
 - the contracts of functions that are not in the list (for one: what is in assembly, the architecture
