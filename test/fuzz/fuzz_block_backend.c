@@ -1,6 +1,7 @@
 /* A client of the block back end that writes anything into its queue and window, on a disk that
- * fails now and then. No request may reach a sector outside the client's volume, whatever stands in
- * the queue. */
+ * fails now and then. No request may reach a sector outside the client's volume, or memory that is
+ * not its own (a window, with io='direct' RAM in two stretches besides), whatever stands in the
+ * queue. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,17 +23,26 @@ static unsigned waiting_count;
 static bool booting = true;
 static uint8_t image[IMAGE_BLOCKS * 512];
 static struct fake_client client;
+static uint8_t low[8192], high[4096]; /* the client's RAM */
 
 static void require(bool holds) {
     if (!holds)
         abort();
 }
 
+static bool is_in(const struct disk_segment *s, uint64_t base, uint64_t bytes) {
+    uint64_t offset = s->hpa.raw - base;
+    return offset <= bytes && s->bytes <= bytes - offset;
+}
+
 static void check_memory(const struct disk_request *r) {
+    require(r->segments <= DISK_SEGMENTS_MAX);
     for (unsigned i = 0; i < r->segments; i++) {
-        uint64_t offset = r->segment[i].hpa.raw - (uintptr_t)client.window;
-        require(offset <= CLIENT_WINDOW_BYTES &&
-                r->segment[i].bytes <= CLIENT_WINDOW_BYTES - offset);
+        const struct disk_segment *s = &r->segment[i];
+        bool good = is_in(s, (uintptr_t)client.window, CLIENT_WINDOW_BYTES);
+        for (uint32_t n = 0; n < client.channel.ram_parts; n++)
+            good |= is_in(s, client.channel.ram[n].hpa.raw, client.channel.ram[n].bytes);
+        require(good && (r->operation == DISK_ID || s->bytes % 512 == 0));
     }
 }
 
@@ -96,11 +106,13 @@ static void push(const uint8_t *step) {
                                  .flags = step[2] == 255,
                                  .tag = step[3],
                                  .argument = step[4] == 255 ? ~0ull - step[5] : step[4]};
+    /* With RAM, to its end and beyond. */
+    uint64_t unit = client.channel.ram_parts ? 640 : 512;
+    if (request.operation >= 3)
+        unit = 0;
     for (unsigned i = 0; i < request.segments; i++)
-        segments[i] = (struct bh_segment){
-            .offset =
-                step[6] == 255 ? ~0ull - i : (uint64_t)step[6] * (request.operation >= 3 ? 0 : 512),
-            .bytes = step[7] % 16 * 512u + (step[7] == 255)};
+        segments[i] = (struct bh_segment){.offset = step[6] == 255 ? ~0ull - i : step[6] * unit,
+                                          .bytes = step[7] % 16 * 512u + (step[7] == 255)};
     if (queue_push(&client.end, &request, segments))
         queue_publish(&client.end);
 }
@@ -119,6 +131,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     settings.throw_away = data[0] & 1;
     settings.iops_limit = data[0] & 2 ? 100 : 0;
     client_prepare(&client, "fuzz", 1);
+    if (data[0] & 4 && !settings.throw_away) {
+        client.channel.ram[0] = (struct ram_part){{(uintptr_t)low}, sizeof(low)};
+        client.channel.ram[1] = (struct ram_part){{(uintptr_t)high}, sizeof(high)};
+        client.channel.ram_parts = 2;
+    }
     struct block_client *b =
         block_attach(&client.channel, &settings, &info, &status, error, sizeof(error));
     require(b && client_open(&client));

@@ -229,7 +229,7 @@ static uint32_t part_bytes(const struct virtio_blk *b, const struct request *r, 
     uint64_t left = r->bytes - at;
     uint32_t most = r->direct ? info(b)->request_bytes_max : part_bytes_max(b, r);
     uint32_t bytes = left < most ? (uint32_t)left : most;
-    if (r->direct)
+    if (r->direct && r->pieces > b->segments_max) /* else there is a segment for each piece */
         direct_segments(b, r, at, ignored, &bytes);
     return bytes;
 }
