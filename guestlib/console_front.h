@@ -8,7 +8,8 @@
 void console_open(void);
 
 /* Shows the bytes. Sleeps while the back end has not taken earlier ones, for a second at most: then
- * drops the rest, because output must not stop a guest. */
+ * drops the rest, and all that comes until some has been taken, because output must not stop a
+ * guest. */
 void console_write(const char *text, size_t bytes);
 
 /* Waits until everything written has been taken, for a second at most. */

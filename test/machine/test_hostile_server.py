@@ -81,7 +81,8 @@ def test_stack(ctx):
     names = [f"echo-net-{lie}" for lie in LIES]
     guests = {name: definition(name, "echo", devices=interface(10 + number), memory=4)
               for number, name in enumerate(names)}
-    guests["sender"] = definition("sender", "victim", devices=disk("vda", "archive:file", "<transient/>") + interface(9))
+    devices = disk("vda", "archive:file", "<transient/>") + interface(9)
+    guests["sender"] = definition("sender", "victim", devices=devices)
     files = {"mgmt.bin": program(ctx, "hostile", "hostile-liar.bin"),
              "victim.bin": program(ctx, "hostile", "hostile-victim.bin"), "file": os.urandom(1 << 16)}
     with Host(ctx, guests, files=files, net=False) as host:
@@ -100,7 +101,7 @@ def test_stack(ctx):
         host.expect_unharmed()
 
 
-# Nobody answers these any more, and they wait: for their disk, or a second for each line that they say.
+# These wait for their disk, which does not answer; and one hears of a new server so often that it does little else.
 WAITING = ("vm-block-silence", "vm-early-block-silence", "vm-block-information", "vm-console-generations")
 VM_LIES = ("twice", "ahead", "taken", "values", "statuses", "generations", "silence", "garbage", "window",
            "information")
