@@ -105,3 +105,8 @@ void ioapic_write(struct ioapic *ioapic, uint64_t offset, uint32_t value) {
         break;
     }
 }
+
+void ioapic_state(struct state *s, struct ioapic *ioapic) {
+    state_section(s, "ioapic");
+    STATE_SPAN(s, ioapic, id, lines);
+}

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "mgmt/vmm/state.h"
+
 #define IOAPIC_PINS 24u
 #define IOAPIC_BASE 0xfec00000ull
 #define IOAPIC_BYTES 0x1000ull
@@ -18,6 +20,7 @@ struct ioapic {
 };
 
 void ioapic_reset(struct ioapic *ioapic, void (*send)(uint64_t entry));
+void ioapic_state(struct state *s, struct ioapic *ioapic);
 void ioapic_set(struct ioapic *ioapic, unsigned pin, bool level);
 /* A local APIC has ended a level-triggered interrupt of this vector. */
 void ioapic_end_of_interrupt(struct ioapic *ioapic, uint8_t vector);

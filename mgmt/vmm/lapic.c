@@ -398,3 +398,15 @@ bool lapic_write_msr(struct lapic *lapic, uint32_t msr, uint64_t value) {
         write_register(lapic, reg, (uint32_t)value);
     return true;
 }
+
+/* due_tsc follows from the rest: a period of 0 cannot be loaded. */
+void lapic_state(struct state *s, struct lapic *lapic) {
+    state_section(s, "lapic");
+    STATE_SPAN(s, lapic, base, deadline_tsc);
+    STATE(s, lapic->nmi);
+    STATE(s, lapic->init);
+    STATE(s, lapic->startup);
+    STATE(s, lapic->startup_vector);
+    lapic_timer_set_divide(lapic, lapic->divide);
+    lapic_timer_set_deadline(lapic, lapic->deadline_tsc);
+}

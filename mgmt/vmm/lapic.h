@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "mgmt/vmm/state.h"
+
 #define LAPIC_BASE 0xfee00000ull
 #define LAPIC_BYTES 0x1000ull
 #define LAPIC_TIMER_HZ 1000000000ull /* of its bus: one tick a nanosecond */
@@ -42,6 +44,8 @@ struct lapic {
 };
 
 void lapic_reset(struct lapic *lapic, const struct lapic_host *host, uint32_t id);
+/* Times are the guest's TSC, which goes on where it was. */
+void lapic_state(struct state *s, struct lapic *lapic);
 /* What an INIT does. A startup message that has come since then stays. */
 void lapic_init(struct lapic *lapic);
 

@@ -99,3 +99,9 @@ void msix_config_written(struct msix *m) {
         m->pending = 0;
     deliver(m);
 }
+
+void msix_state(struct state *s, struct msix *m) {
+    STATE(s, m->table);
+    STATE(s, m->pending);
+    m->pending &= (uint32_t)((1ull << m->vectors) - 1);
+}

@@ -38,3 +38,6 @@ uint64_t msix_read_pending(const struct msix *m, uint64_t offset, unsigned bytes
 
 /* After a write to configuration space: masks may have changed. */
 void msix_config_written(struct msix *m);
+
+/* A part of its device's. */
+void msix_state(struct state *s, struct msix *m);

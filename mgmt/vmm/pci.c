@@ -217,3 +217,29 @@ void pci_init(void) {
     bus_add_ports(&pci.ports);
     bus_add_memory(&pci.ecam);
 }
+
+/* What the guest cannot write says which device it is: that has to be the same. */
+static void function_state(struct state *s, struct pci_function *function) {
+    uint8_t config[sizeof(function->config)];
+    memcpy(config, function->config, sizeof(config));
+    STATE(s, config);
+    STATE(s, function->interrupting);
+    for (unsigned i = 0; i < sizeof(config) && !s->wrong; i++) {
+        uint8_t fixed = (uint8_t)~function->writable[i];
+        fixed &= i == PCI_STATUS ? (uint8_t)~PCI_STATUS_INTERRUPT : UINT8_MAX;
+        state_check(s, !((config[i] ^ function->config[i]) & fixed), "not the same PCI device");
+    }
+    if (s->loading && !s->wrong) {
+        memcpy(function->config, config, sizeof(config));
+        update_bars(function);
+    }
+}
+
+void pci_state(struct state *s) {
+    state_section(s, "pci");
+    STATE(s, pci.address);
+    for (unsigned i = 0; i < PCI_DEVICES; i++)
+        if (pci.slot[i])
+            function_state(s, pci.slot[i]);
+    update_irq();
+}

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "mgmt/vmm/bus.h"
+#include "mgmt/vmm/state.h"
 
 #define PCI_DEVICES 32u
 #define PCI_BARS 6u
@@ -60,6 +61,8 @@ struct pci_function {
 #define PCI_IRQ 11u
 
 void pci_init(void);
+/* Of all functions; their own models come after it. */
+void pci_state(struct state *s);
 /* The level of PCI_IRQ goes there. */
 void pci_on_interrupt(void (*set)(bool level));
 

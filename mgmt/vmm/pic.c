@@ -152,3 +152,16 @@ void pic_write(struct pic *pic, unsigned chip, unsigned which, uint8_t value) {
 void pic_write_elcr(struct pic *pic, unsigned chip, uint8_t value) {
     pic->chip[chip].elcr = value & (chip ? ELCR_SLAVE : ELCR_MASTER);
 }
+
+void pic_state(struct state *s, struct pic *pic) {
+    state_section(s, "pic");
+    for (unsigned i = 0; i < 2; i++) {
+        struct pic_chip *chip = &pic->chip[i];
+        STATE_SPAN(s, chip, irr, icw);
+        STATE(s, chip->icw4);
+        STATE(s, chip->auto_eoi);
+        STATE(s, chip->read_isr);
+        STATE(s, chip->priority);
+        state_check(s, chip->priority < INPUTS, "the input of lowest priority is none");
+    }
+}

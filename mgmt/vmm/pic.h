@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "mgmt/vmm/state.h"
+
 struct pic {
     struct pic_chip {
         uint8_t irr, isr, imr, lines, elcr;
@@ -18,6 +20,7 @@ struct pic {
 };
 
 void pic_reset(struct pic *pic);
+void pic_state(struct state *s, struct pic *pic);
 /* irq: 0..15 */
 void pic_set(struct pic *pic, unsigned irq, bool level);
 /* Whether it asks for an interrupt. */

@@ -184,3 +184,24 @@ void pit_write_control(struct pit *pit, uint8_t value) {
     else if (!gate)
         c->counting = false;
 }
+
+static void channel_state(struct state *s, struct pit_channel *c) {
+    STATE_SPAN(s, c, mode, latch);
+    STATE(s, c->latched);
+    STATE(s, c->status_latched);
+    STATE(s, c->high_next_read);
+    STATE(s, c->high_next_write);
+    STATE(s, c->gate);
+    STATE(s, c->counting);
+    STATE_SPAN(s, c, status, low_written);
+    state_time(s, &c->started_ns);
+    state_check(s, c->mode <= 5 && c->access >= 1 && c->access <= 3, "a mode that is none");
+}
+
+void pit_state(struct state *s, struct pit *pit) {
+    state_section(s, "pit");
+    for (unsigned i = 0; i < 3; i++)
+        channel_state(s, &pit->channel[i]);
+    STATE(s, pit->speaker);
+    state_timer(s, &pit->timer, expired, pit);
+}

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "guestlib/loop.h"
+#include "mgmt/vmm/state.h"
 
 #define PIT_HZ 1193182u
 
@@ -24,6 +25,7 @@ struct pit {
 };
 
 void pit_init(struct pit *pit, void (*pulse)(void));
+void pit_state(struct state *s, struct pit *pit);
 /* Ports 0x40 + reg. */
 uint8_t pit_read(struct pit *pit, unsigned reg);
 void pit_write(struct pit *pit, unsigned reg, uint8_t value);

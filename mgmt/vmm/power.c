@@ -20,6 +20,7 @@
 static struct {
     uint16_t status, enable, control;
     uint8_t reset;
+    uint64_t timer_from_ns; /* when it was 0 */
     void (*set_sci)(bool level);
     void (*end)(enum power_end how);
     struct bus_range pm, cf9, keyboard;
@@ -41,7 +42,7 @@ static uint64_t pm_read(void *unused, uint64_t offset, unsigned bytes) {
     case 4:
         return power.control;
     case 8: {
-        uint64_t ns = loop_now_ns();
+        uint64_t ns = loop_now_ns() - power.timer_from_ns;
         return ns / NS_PER_S * TIMER_HZ + ns % NS_PER_S * TIMER_HZ / NS_PER_S;
     }
     default:
@@ -103,6 +104,8 @@ static void keyboard_write(void *unused, uint64_t offset, unsigned bytes, uint64
 
 void power_init(void (*set_sci)(bool level), void (*end)(enum power_end how)) {
     power.status = power.enable = power.control = 0;
+    power.reset = 0;
+    power.timer_from_ns = 0;
     power.control = CONTROL_SCI; /* there is no legacy mode */
     power.set_sci = set_sci;
     power.end = end;
@@ -113,4 +116,11 @@ void power_init(void (*set_sci)(bool level), void (*end)(enum power_end how)) {
     bus_add_ports(&power.pm);
     bus_add_ports(&power.cf9);
     bus_add_ports(&power.keyboard);
+}
+
+void power_state(struct state *s) {
+    state_section(s, "power");
+    STATE_SPAN(s, &power, status, reset);
+    state_time(s, &power.timer_from_ns);
+    update_sci();
 }

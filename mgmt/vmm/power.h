@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "mgmt/vmm/state.h"
+
 #define POWER_PM1_EVENT 0x600u
 #define POWER_PM1_CONTROL 0x604u
 #define POWER_TIMER 0x608u
@@ -15,5 +17,6 @@
 enum power_end { POWER_GOES_ON, POWER_OFF, POWER_RESET, POWER_PANIC, POWER_WATCHDOG };
 
 void power_init(void (*set_sci)(bool level), void (*end)(enum power_end how));
+void power_state(struct state *s);
 /* The power button is pressed. False: the guest does not listen to it. */
 bool power_button(void);

@@ -105,3 +105,9 @@ void rtc_write(struct rtc *rtc, unsigned which, uint8_t value) {
     else if (rtc->index > STATUS_D)
         rtc->cmos[rtc->index] = value;
 }
+
+void rtc_state(struct state *s, struct rtc *rtc) {
+    state_section(s, "rtc");
+    STATE_SPAN(s, rtc, index, cmos);
+    state_check(s, rtc->index < RTC_CMOS_BYTES, "the index is beyond the memory");
+}

@@ -158,3 +158,14 @@ void uart_write(struct uart *uart, unsigned reg, uint8_t value) {
     }
     update_irq(uart);
 }
+
+void uart_state(struct state *s, struct uart *uart) {
+    state_section(s, "uart");
+    uart_flush(uart);
+    STATE_SPAN(s, uart, ier, divisor);
+    STATE(s, uart->fifo);
+    STATE(s, uart->transmitter_interrupt);
+    STATE_SPAN(s, uart, input, input_count);
+    state_check(s, uart->input_count <= UART_BUFFER_BYTES, "more input than there is room for");
+    update_irq(uart);
+}

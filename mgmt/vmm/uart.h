@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "guestlib/loop.h"
+#include "mgmt/vmm/state.h"
 
 #define UART_BUFFER_BYTES 256u
 
@@ -25,6 +26,8 @@ struct uart {
 
 void uart_init(struct uart *uart, void (*set_irq)(bool level),
                void (*show)(const char *text, size_t bytes));
+/* What is still buffered is shown before. */
+void uart_state(struct state *s, struct uart *uart);
 /* What there is no room for is lost, as in the real one. */
 void uart_receive(struct uart *uart, const char *text, size_t bytes);
 /* Shows what is still buffered. */

@@ -141,3 +141,17 @@ void watchdog_init(struct watchdog *w, void (*expired)(void)) {
     pci_add_bar(&w->function, 0, false, BAR_BYTES, &memory);
     pci_add_interrupt(&w->function);
 }
+
+void watchdog_state(struct state *s, struct watchdog *w) {
+    state_section(s, "watchdog");
+    STATE(s, w->preload);
+    STATE(s, w->second);
+    STATE(s, w->counting);
+    STATE(s, w->interrupt);
+    STATE(s, w->timed_out);
+    STATE(s, w->unlocked);
+    state_timer(s, &w->timer, stage_ends, w);
+    if (w->function.config[LOCK] & LOCK_LOCKED)
+        w->function.writable[LOCK] = 0;
+    set_interrupt(w, w->interrupt);
+}

@@ -25,3 +25,4 @@ struct watchdog {
 
 /* expired: called when the second stage ends and the guest has not forbidden the reset. */
 void watchdog_init(struct watchdog *watchdog, void (*expired)(void));
+void watchdog_state(struct state *s, struct watchdog *watchdog);

@@ -296,6 +296,81 @@ static void nothing_before_driver_ok(void **state) {
     bus_port_write((uint16_t)(g.notify_port + 1), 4, 0xffffffff);
 }
 
+/* --- saving and loading --- */
+
+#define STATE_BYTES_MAX 4096u
+
+static size_t save(uint8_t *to) {
+    struct state s = {.at = to, .left = STATE_BYTES_MAX};
+    assert_true(virtio_is_quiet(device));
+    pci_state(&s);
+    virtio_state(&s, device);
+    assert_null(s.wrong);
+    return STATE_BYTES_MAX - s.left;
+}
+
+/* Into a fresh device before the same RAM. NULL: taken. */
+static const char *load(uint8_t *from, size_t bytes, const uint8_t *ram) {
+    close_device(NULL);
+    open_entropy(NULL);
+    memcpy(guest_ram, ram, GUEST_RAM_BYTES);
+    struct state s = {.at = from, .left = bytes, .loading = true};
+    pci_state(&s);
+    virtio_state(&s, device);
+    return s.wrong;
+}
+
+static void state_comes_back(void **state) {
+    (void)state;
+    static uint8_t ram[GUEST_RAM_BYTES], saved[STATE_BYTES_MAX], again[STATE_BYTES_MAX];
+    assert_true(guest_negotiate(&g, FEATURES));
+    guest_queue_set(&g, &receive, 0, 8, FEATURES);
+    guest_run(&g);
+    struct guest_buffer buffer = {guest_alloc(64, 1), 64, true};
+    uint32_t id, bytes;
+    for (unsigned i = 0; i < 11; i++) {
+        guest_add(&receive, &buffer, 1);
+        guest_kick(&g, &receive);
+        assert_true(guest_take(&receive, &id, &bytes));
+    }
+    turns();
+    size_t all = save(saved);
+    guest_add(&receive, &buffer, 1);
+    guest_avail(&receive)[1] = receive.avail_next; /* given, and the device has not been told */
+    memcpy(ram, guest_ram, sizeof(ram));
+    assert_null(load(saved, all, ram));
+    assert_false(virtio_is_quiet(device)); /* it looks by itself */
+    turns();
+    assert_true(guest_take(&receive, &id, &bytes));
+    assert_int_equal(bytes, 64);
+    unsigned before = guest_messages[1];
+    guest_add(&receive, &buffer, 1);
+    guest_kick(&g, &receive);
+    assert_true(guest_take(&receive, &id, &bytes));
+    assert_int_equal(guest_messages[1], before + 1);
+    assert_null(load(saved, all, ram));
+    turns();
+    assert_int_equal(save(again), all);
+
+    unsigned refused = 0;
+    for (uint32_t seed = 1, round = 0; round < 1500; round++) {
+        memcpy(again, saved, all);
+        for (unsigned i = 0; i < 1 + round % 4; i++) {
+            seed = seed * 1664525 + 1013904223;
+            again[(seed >> 8) % all] = (uint8_t)(seed >> 24);
+        }
+        if (load(again, all, ram)) {
+            refused++;
+            continue;
+        }
+        turns();
+        virtio_notify_all(device);
+        virtio_config_changed(device);
+    }
+    assert_in_range(refused, 100, 1400);
+    assert_non_null(load(saved, all - 1, ram));
+}
+
 /* --- console --- */
 
 static uint8_t shown[100000];
@@ -398,6 +473,7 @@ int main(void) {
         ENTROPY(bad_queues_need_a_reset),
         ENTROPY(without_msix_there_is_a_wire),
         ENTROPY(nothing_before_driver_ok),
+        ENTROPY(state_comes_back),
         cmocka_unit_test_setup_teardown(console_writes, open_console, close_device),
         cmocka_unit_test_setup_teardown(console_takes_input, open_console, close_device),
         cmocka_unit_test_setup_teardown(console_takes_input_while_it_writes, open_console,

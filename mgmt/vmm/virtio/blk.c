@@ -405,6 +405,10 @@ static bool reset(struct virtio_device *d) {
     return b->busy == 0;
 }
 
+static bool is_busy(const struct virtio_device *d) {
+    return ((const struct virtio_blk *)d)->busy != 0;
+}
+
 /* --- start --- */
 
 static void put(struct virtio_blk *b, unsigned offset, uint64_t value, unsigned bytes) {
@@ -456,7 +460,8 @@ struct virtio_device *virtio_blk_open(unsigned index, unsigned queues,
                                               .pci_class = PCI_CLASS_SCSI,
                                               .queue_size = QUEUE_SIZE,
                                               .serve = serve,
-                                              .reset = reset};
+                                              .reset = reset,
+                                              .is_busy = is_busy};
     const struct bh_device_info *device = guest_device(BH_CLASS_BLOCK, index);
     if (!device)
         return NULL;

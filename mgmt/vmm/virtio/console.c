@@ -14,7 +14,7 @@
 struct virtio_console {
     struct virtio_device device;
     void (*write)(const char *text, size_t bytes);
-    uint32_t written; /* of the chain at the head of the transmit queue */
+    uint32_t written;             /* of the chain at the head of the transmit queue */
     struct virtqueue_chain chain; /* being transmitted */
     struct virtqueue_chain input; /* what is typed may come while `write` waits for room */
 };

@@ -143,19 +143,69 @@ void virtio_write_status(struct virtio_device *d, uint8_t value) {
     virtio_notify_all(d); /* there may be chains from before */
 }
 
+static bool open_queue(const struct virtio_device *d, struct virtio_queue *q) {
+    return virtqueue_open(&q->ring, &(struct virtqueue_settings){
+                                        .size = q->size,
+                                        .indirect = d->accepted & VIRTIO_F_INDIRECT_DESC,
+                                        .event_index = d->accepted & VIRTIO_F_EVENT_IDX,
+                                        .desc = {q->desc},
+                                        .avail = {q->avail},
+                                        .used = {q->used},
+                                    });
+}
+
 void virtio_enable_queue(struct virtio_device *d, struct virtio_queue *q) {
     if (q->enabled || !(d->status & VIRTIO_STATUS_FEATURES_OK))
         return;
-    q->enabled = virtqueue_open(&q->ring, &(struct virtqueue_settings){
-                                              .size = q->size,
-                                              .indirect = d->accepted & VIRTIO_F_INDIRECT_DESC,
-                                              .event_index = d->accepted & VIRTIO_F_EVENT_IDX,
-                                              .desc = {q->desc},
-                                              .avail = {q->avail},
-                                              .used = {q->used},
-                                          });
+    q->enabled = open_queue(d, q);
     if (!q->enabled)
         virtio_break(d);
+}
+
+/* --- saving and loading --- */
+
+bool virtio_is_quiet(const struct virtio_device *d) {
+    return !d->resetting && !d->notified && !(d->class->is_busy && d->class->is_busy(d));
+}
+
+static bool vector_exists(const struct virtio_device *d, uint16_t vector) {
+    return vector < d->msix.vectors || vector == VIRTIO_VECTOR_NONE;
+}
+
+/* All that was given back is published: nothing is in flight. */
+static void queue_state(struct state *s, struct virtio_device *d, struct virtio_queue *q) {
+    uint16_t avail_next = q->ring.avail_next, used_next = q->ring.used_next;
+    bool broken = q->ring.broken;
+    STATE_SPAN(s, q, size, vector);
+    STATE(s, q->enabled);
+    STATE_SPAN(s, q, desc, used);
+    STATE(s, broken);
+    STATE(s, avail_next);
+    STATE(s, used_next);
+    state_check(s, q->size <= d->class->queue_size && vector_exists(d, q->vector),
+                "a queue that cannot be");
+    if (!s->loading || s->wrong || !q->enabled)
+        return;
+    state_check(s, open_queue(d, q), "a queue's rings are not in RAM");
+    q->ring.broken |= broken;
+    q->ring.avail_next = avail_next;
+    q->ring.used_next = q->ring.used_published = used_next;
+}
+
+void virtio_state(struct state *s, struct virtio_device *d) {
+    state_section(s, "virtio");
+    STATE_SPAN(s, d, accepted, generation);
+    msix_state(s, &d->msix);
+    state_check(s, vector_exists(d, d->config_vector), "a vector that does not exist");
+    state_check(s, !(d->status & VIRTIO_STATUS_FEATURES_OK) || features_acceptable(d),
+                "features that are not offered");
+    state_check(s, d->status & VIRTIO_STATUS_FEATURES_OK || !(d->status & VIRTIO_STATUS_DRIVER_OK),
+                "a driver without features");
+    for (unsigned i = 0; i < d->queues; i++)
+        queue_state(s, d, &d->queue[i]);
+    virtio_update_intx(d);
+    for (unsigned i = 0; i < d->queues && s->loading && !s->wrong; i++)
+        virtio_serve_later(d, i);
 }
 
 void virtio_init(struct virtio_device *d, const struct virtio_settings *s) {

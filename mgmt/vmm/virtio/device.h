@@ -34,6 +34,8 @@ struct virtio_class {
     /* The driver resets the device, or it broke: nothing of the guest's may be used any more.
      * False: something is still in flight, virtio_reset_done will be called. May be NULL: true. */
     bool (*reset)(struct virtio_device *d);
+    /* Something is in flight. May be NULL: never between two turns. */
+    bool (*is_busy)(const struct virtio_device *d);
 };
 
 /* A queue's registers, as the driver wrote them, and the queue. */
@@ -74,6 +76,12 @@ struct virtio_settings {
 
 /* After this the caller puts d->function into a slot (pci_add). */
 void virtio_init(struct virtio_device *d, const struct virtio_settings *settings);
+
+/* Whether its state can be saved: it has served all that the driver has notified of. As long as no
+ * vCPU runs, it will have. */
+bool virtio_is_quiet(const struct virtio_device *d);
+/* Its function's state is pci_state's. The class has none beyond the queues. */
+void virtio_state(struct state *s, struct virtio_device *d);
 
 /* The driver notified of a queue: a write to BAR 0. */
 void virtio_notify(struct virtio_device *d, unsigned queue);
