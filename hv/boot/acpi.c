@@ -8,10 +8,12 @@ enum { RSDP_REVISION = 15, RSDP_RSDT = 16, RSDP_V1_BYTES = 20, RSDP_XSDT = 24 };
 enum { HEADER_LENGTH = 4, HEADER_BYTES = 36 };
 enum { FADT_DSDT = 40, FADT_SMI_CMD = 48, FADT_ACPI_ENABLE = 52, FADT_X_DSDT = 140 };
 enum { FADT_PM1A_CNT = 64, FADT_PM1B_CNT = 68 };
-enum { MADT_ENTRIES = 44, MCFG_ENTRIES = 44 };
+enum { MADT_ENTRIES = 44, MCFG_ENTRIES = 44, DMAR_ENTRIES = 48, IVRS_ENTRIES = 48 };
 /* Values in them. */
 enum { MADT_IOAPIC = 1, MADT_OVERRIDE = 2, MCFG_ENTRY_BYTES = 16 };
 enum { MPS_POLARITY = 3, MPS_POLARITY_LOW = 3, MPS_TRIGGER = 3 << 2, MPS_TRIGGER_LEVEL = 3 << 2 };
+enum { DMAR_DRHD = 0, IVRS_IVHD_FIRST = 0x10, IVRS_IVHD_LAST = 0x4f };
+enum { IVHD_REGISTER_BYTES = 0x80000 };
 
 static uint64_t read_bytes(const void *from, unsigned bytes) {
     uint64_t value = 0;
@@ -84,6 +86,22 @@ static void read_mcfg(struct acpi *acpi, const uint8_t *mcfg) {
     }
 }
 
+/* IOMMU register blocks, which no domain may reach whether hv uses them or not. */
+static void read_iommus(struct acpi *acpi, const uint8_t *dmar, const uint8_t *ivrs) {
+    uint64_t bytes;
+    acpi->iommu = dmar || ivrs;
+    for (uint64_t at = DMAR_ENTRIES; (bytes = field(dmar, at + 2, 2)) != 0; at += bytes) {
+        uint64_t base = field(dmar, at + 8, 8);
+        if (field(dmar, at, 2) == DMAR_DRHD)
+            ranges_add(&acpi->kept, base, base + PAGE_BYTES);
+    }
+    for (uint64_t at = IVRS_ENTRIES; (bytes = field(ivrs, at + 2, 2)) != 0; at += bytes) {
+        uint64_t type = field(ivrs, at, 1), base = field(ivrs, at + 8, 8);
+        if (type >= IVRS_IVHD_FIRST && type <= IVRS_IVHD_LAST)
+            ranges_add(&acpi->kept, base, base + IVHD_REGISTER_BYTES);
+    }
+}
+
 /* Name (\_S5, Package () { SLP_TYPa, SLP_TYPb, ... }): found by its bytes, without interpreting.
  * AML: 20.2. */
 enum { AML_NAME = 0x08, AML_BYTE = 0x0a, AML_ROOT = '\\', PKG_LENGTH_BYTES_SHIFT = 6 };
@@ -129,5 +147,5 @@ void acpi_read(struct acpi *acpi, const uint8_t *rsdp) {
     read_madt(acpi, find(root, pointer_bytes, "APIC"));
     read_mcfg(acpi, find(root, pointer_bytes, "MCFG"));
     read_fadt(find(root, pointer_bytes, "FACP"));
-    acpi->iommu = find(root, pointer_bytes, "DMAR") || find(root, pointer_bytes, "IVRS");
+    read_iommus(acpi, find(root, pointer_bytes, "DMAR"), find(root, pointer_bytes, "IVRS"));
 }

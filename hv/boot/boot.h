@@ -63,7 +63,7 @@ void tables_map_objects(const struct range *objects);
 struct acpi {
     uint64_t ecam_base;
     uint32_t ecam_first_bus, ecam_last_bus;
-    struct ranges kept; /* registers of IOAPICs */
+    struct ranges kept; /* registers of IOAPICs and IOMMUs */
     bool iommu;         /* the board has one */
 };
 void acpi_read(struct acpi *acpi, const uint8_t *rsdp);

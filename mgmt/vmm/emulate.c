@@ -395,10 +395,15 @@ __attribute__((noinline)) static unsigned find_length(struct vcpu *vcpu) {
     uint8_t code[INSTRUCTION_BYTES_MAX] = {0};
     uint32_t exit = vcpu->state->exit, end = 0;
     unsigned count = walk_fetch(vcpu, code, sizeof(code));
-    unsigned length = decode_length(code, count, vcpu_code_bytes(vcpu));
+    memcpy(&end, code, sizeof(end));
+    unsigned length = plain_length(exit, end); /* nearly always */
+    if (length && length <= count)
+        return length;
+    length = decode_length(code, count, vcpu_code_bytes(vcpu));
     unsigned bytes = exit < BH_EXIT_COUNT ? plain[exit].bytes : 0;
     if (length < bytes)
         return 0;
+    end = 0;
     memcpy(&end, code + length - bytes, bytes);
     return plain_length(exit, end) ? length : 0;
 }
