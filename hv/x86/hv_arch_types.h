@@ -48,6 +48,7 @@ struct arch_vcpu {
     uint64_t tsc_aux, xss; /* 32 bits; always 0 */
     bool wants_debug;      /* it uses the debug registers: they are loaded at the next entry */
     bool wants_nmi;        /* BH_VCPU_WANT_NMI */
+    bool undecided;        /* its event was for a guest with interrupts on */
     enum nmi_state nmi;
     uint64_t return_rip; /* NMI_RETURNING: of the IRET */
 };

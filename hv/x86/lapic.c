@@ -6,12 +6,14 @@
 enum { APIC_ID = 0x20, APIC_TPR = 0x80, APIC_EOI = 0xb0, APIC_SPURIOUS = 0xf0 };
 enum { APIC_LVT_TIMER = 0x320, APIC_LVT_LINT0 = 0x350, APIC_LVT_LINT1 = 0x360 };
 enum { APIC_INITIAL_COUNT = 0x380, APIC_CURRENT_COUNT = 0x390, APIC_DIVIDE = 0x3e0 };
-enum { APIC_LVT_ERROR = 0x370, LVT_NMI = 4 << 8, LVT_MASKED = 1 << 16, LVT_TSC_DEADLINE = 2 << 17 };
+enum { APIC_LVT_ERROR = 0x370, LVT_NMI = 4 << 8, LVT_MASKED = 1 << 16 };
+enum { LVT_PERIODIC = 1 << 17, LVT_TSC_DEADLINE = 2 << 17 };
 enum { SPURIOUS_ENABLE = 1 << 8, DIVIDE_BY_1 = 0xb, XAPIC_ID_SHIFT = 24 };
 
 static volatile uint32_t *registers; /* NULL: x2APIC */
 uint64_t lapic_base;
 static uint64_t ticks_per_tsc; /* timer ticks per TSC tick, 32.32; 0: TSC deadline */
+static uint64_t ticks_min;
 
 static uint32_t lapic_read(uint32_t offset) {
     if (!registers)
@@ -69,10 +71,14 @@ void lapic_timer_init(uint64_t lapic_ticks, uint64_t tsc_ticks) {
     ticks_per_tsc = (lapic_ticks << 32) / tsc_ticks;
     if (!ticks_per_tsc)
         panic("the LAPIC timer does not count; is this processor emulated without one?");
-    lapic_write(APIC_LVT_TIMER, VECTOR_TIMER);
+    /* Each interrupt sets the timer anew. If one is lost, as in QEMU 7.2, where VMRUN with V_IRQ
+     * set races with interrupts, another follows; not faster than an emulator can count. */
+    ticks_min = lapic_ticks / 512; /* of 10 ms */
+    lapic_write(APIC_LVT_TIMER, VECTOR_TIMER | LVT_PERIODIC);
 }
 
-/* With the counter, a far deadline is cut short; sched_next sets what is left. */
+/* With the counter, a far deadline is cut short; sched_next sets what is left. A near one may be
+ * 20 us late. */
 void arch_timer_set(uint64_t deadline) {
     bool never = deadline == ~0ull;
     if (!ticks_per_tsc) {
@@ -82,6 +88,8 @@ void arch_timer_set(uint64_t deadline) {
     uint64_t now = arch_now();
     uint64_t ahead = deadline > now ? deadline - now : 0;
     unsigned __int128 ticks = ((unsigned __int128)ahead * ticks_per_tsc >> 32) + 1;
+    if (ticks < ticks_min)
+        ticks = ticks_min;
     uint32_t count = ticks > UINT32_MAX ? UINT32_MAX : (uint32_t)ticks;
     lapic_write(APIC_INITIAL_COUNT, never ? 0 : count);
 }

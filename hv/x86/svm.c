@@ -146,20 +146,21 @@ static bool make_virtual(struct vmcb *vmcb) {
 }
 
 /* After the exit; if it was not taken, it is an event again. No other event is lost by that:
- * EVENTINJ was empty, and the guest takes it before its first instruction, so what was being
- * delivered while it still stands (QEMU clears V_IRQ last) is this interrupt, or a fault that its
- * own delivery will raise again. Once that fault's handler runs with interrupts off, the interrupt
- * is gone, as it would be without a hypervisor. */
-static void end_virtual(struct vmcb *vmcb) {
+ * EVENTINJ was empty. QEMU 7.2 may run the guest on before it takes V_IRQ, which it can then no
+ * longer, and forgets V_IRQ when an interrupt for the host arrives during VMRUN: then the guest is
+ * still at `rip`. False: it cannot take the event any more, and the VMM has to decide. */
+static bool end_virtual(struct vmcb *vmcb, uint64_t rip) {
     uint64_t virtual = vmcb->virtual_interrupt;
-    if ((virtual & V_IRQ) && (vmcb->rflags & RFLAGS_IF))
+    bool enabled = vmcb->rflags & RFLAGS_IF, pending = virtual & V_IRQ;
+    if (pending || (enabled && vmcb->rip == rip))
         vmcb->eventinj = EVENT_V | (virtual >> V_INTR_VECTOR_SHIFT & EVENT_VECTOR);
     use_virtual_interrupt(vmcb, V_INTR_MASKING | (virtual & V_TPR), true);
+    return enabled || !pending;
 }
 
 void guest_run(struct cpu *cpu, struct vcpu *vcpu) {
     struct vmcb *vmcb = vmcb_of(vcpu);
-    if (vcpu->runner->run_deadline <= arch_now()) {
+    if (vcpu->runner->run_deadline <= arch_now() || vcpu->arch.undecided) {
         vcpu_exit(vcpu, BH_EXIT_NONE);
         return;
     }
@@ -170,6 +171,7 @@ void guest_run(struct cpu *cpu, struct vcpu *vcpu) {
     choose_asid(&cpu->arch.guest, vcpu);
     load_rest(&cpu->arch.guest, vcpu);
     cpu->counter[BH_COUNTER_GUEST_EXITS]++;
+    uint64_t rip = vmcb->rip;
     bool virtual = make_virtual(vmcb);
     svm_enter(arch_object_address(vmcb), vcpu->page->general, image_address(&host_state));
     vcpu->arch.xcr0 = fpu_leave_xcr0();
@@ -178,6 +180,6 @@ void guest_run(struct cpu *cpu, struct vcpu *vcpu) {
         svm_debug_store(vcpu);
     vmcb->eventinj = undelivered(vmcb);
     if (virtual)
-        end_virtual(vmcb);
+        vcpu->arch.undecided = !end_virtual(vmcb, rip);
     svm_exit(vcpu);
 }

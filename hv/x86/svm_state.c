@@ -167,6 +167,7 @@ static void load_interruptibility(struct vcpu *vcpu, struct vmcb *vmcb, source *
         vmcb->clean = 0;
     }
     vcpu->arch.wants_nmi = want & BH_VCPU_WANT_NMI;
+    vcpu->arch.undecided = false;
     bool nmi = (vmcb->eventinj & EVENT_V) && (vmcb->eventinj & EVENT_TYPE) == EVENT_TYPE_NMI;
     svm_nmi_set(vcpu, nmi || (interruptibility & BH_VCPU_NMI_BLOCKED) ? NMI_BLOCKED : NMI_OPEN);
 }
