@@ -145,10 +145,11 @@ static bool make_virtual(struct vmcb *vmcb) {
     return true;
 }
 
-/* After the exit; if it was not taken, it is an event again. No other event is lost by that:
- * EVENTINJ was empty. QEMU 7.2 may run the guest on before it takes V_IRQ, which it can then no
- * longer, and forgets V_IRQ when an interrupt for the host arrives during VMRUN: then the guest is
- * still at `rip`. False: it cannot take the event any more, and the VMM has to decide. */
+/* After the exit; if it was not taken, it is an event again, in place of what the exit cut short: a
+ * fault, which its instruction raises again. QEMU 7.2 may run the guest on before it takes V_IRQ,
+ * which it can then no longer, and forgets V_IRQ when an interrupt for the host arrives during
+ * VMRUN: then the guest is still at `rip`. False: it cannot take the event any more, and the VMM
+ * has to decide. */
 static bool end_virtual(struct vmcb *vmcb, uint64_t rip) {
     uint64_t virtual = vmcb->virtual_interrupt;
     bool enabled = vmcb->rflags & RFLAGS_IF, pending = virtual & V_IRQ;
