@@ -51,6 +51,7 @@ struct arch_vcpu {
     bool undecided;        /* its event was for a guest with interrupts on */
     enum nmi_state nmi;
     uint64_t return_rip; /* NMI_RETURNING: of the IRET */
+    uint64_t return_bs;  /* DR6.BS before it, the guest's */
 };
 
 /* What a processor holds of guests. */

@@ -39,3 +39,4 @@ void svm_refuse(struct vcpu *vcpu, uint32_t group);
 /* svm_exit.c */
 void svm_exit(struct vcpu *vcpu);
 void svm_nmi_set(struct vcpu *vcpu, enum nmi_state state);
+void svm_iret_undo(struct vcpu *vcpu); /* NMI_RETURNING: the step is not seen by the VMM */

@@ -108,8 +108,17 @@ static void iret_exit(struct vcpu *vcpu, struct vmcb *vmcb) {
     }
     svm_nmi_set(vcpu, NMI_RETURNING);
     vcpu->arch.return_rip = vmcb->rip;
+    vcpu->arch.return_bs = vmcb->dr6 & DR6_BS;
     vmcb->rflags |= RFLAGS_TF;
     vmcb->dr6 &= ~(uint64_t)DR6_BS; /* the step sets it */
+}
+
+/* No IRET has been executed: as before iret_exit(). */
+void svm_iret_undo(struct vcpu *vcpu) {
+    struct vmcb *vmcb = vmcb_of(vcpu);
+    svm_nmi_set(vcpu, NMI_BLOCKED);
+    vmcb->rflags &= ~(uint64_t)RFLAGS_TF;
+    vmcb->dr6 |= vcpu->arch.return_bs;
 }
 
 /* The first exit after an IRET was let go. True: that was all. The step's #DB comes behind it, even
@@ -119,14 +128,14 @@ static bool iret_done(struct vcpu *vcpu, struct vmcb *vmcb) {
     bool exception = vmcb->exitcode >= VMEXIT_EXCP && vector < VECTOR_EXTERNAL;
     bool stepped = exception && vector == VECTOR_DB && (vmcb->dr6 & DR6_BS);
     bool done = stepped || vmcb->rip != vcpu->arch.return_rip; /* RFLAGS are those that it loaded */
-    svm_nmi_set(vcpu, done || exception ? NMI_OPEN : NMI_BLOCKED);
+    vmcb->dr6 = (vmcb->dr6 & ~(uint64_t)DR6_BS) | vcpu->arch.return_bs;
     if (!done)
-        vmcb->rflags &= ~(uint64_t)RFLAGS_TF;
+        svm_iret_undo(vcpu);
+    if (done || exception)
+        svm_nmi_set(vcpu, NMI_OPEN);
     if (!exception || vector == VECTOR_MC)
         return false;
-    if (stepped)
-        vmcb->dr6 &= ~(uint64_t)DR6_BS;
-    else
+    if (!stepped)
         inject_exception(vmcb, vector);
     return true;
 }

@@ -238,6 +238,8 @@ void arch_vcpu_store(struct vcpu *vcpu, uint32_t groups) {
 void arch_vcpu_store_exit(struct vcpu *vcpu, enum bh_exit exit) {
     const struct vmcb *vmcb = vmcb_of(vcpu);
     target *page = vcpu->page;
+    if (vcpu->arch.nmi == NMI_RETURNING) /* the run ends before its step */
+        svm_iret_undo(vcpu);
     uint64_t shadow = vmcb->interrupt_shadow & INTERRUPT_SHADOW;
     if (exit == BH_EXIT_INVALID_STATE)
         return; /* the page stays as the VMM wrote it */

@@ -296,6 +296,12 @@ static void interrupt_claims(void) {
                                        m.state->rip == CODE_GPA + 17 && !(m.state->rflags & 0x200));
 }
 
+static enum bh_status run_until(uint64_t deadline, uint64_t mask) {
+    uint32_t groups = m.groups;
+    m.groups = 0;
+    return hc_vcpu_run(machine_slot(&m, M_VCPU), groups, deadline, mask, &m.exit);
+}
+
 static void nmi_claims(void) {
     START(&m, 64, guest_nmi);
     machine_gate_64(&m, 2, 32);
@@ -348,17 +354,46 @@ static void nmi_claims(void) {
                                        !((m.state->rflags | flags) & 0x100));
 }
 
+#define RFLAGS_TF 0x100u
+#define DR6_BS 0x4000u
+
+/* An NMI whose handler is IRET, then HLT; a run that ends anywhere in between shows no trace of the
+ * step. True: it ended in between. */
+static bool nmi_cut_short(uint64_t cycles, bool *good) {
+    m.state->rip = CODE_GPA + 1;
+    m.state->event = BH_EVENT_VALID | BH_EVENT_NMI | 2;
+    enum bh_status status = run_until(now() + cycles, 0);
+    bool cut = status == BH_OK && m.exit == BH_EXIT_NONE;
+    bool before_iret = m.state->rip == CODE_GPA + 35 && !m.state->event;
+    bool blocked = m.state->interruptibility & BH_VCPU_NMI_BLOCKED;
+    *good = *good && !(m.state->rflags & RFLAGS_TF) && (!before_iret || blocked);
+    *good = *good && (!cut || run_until(now() + boot->tsc_hz, 0) == BH_OK);
+    m.groups = BH_VCPU_DEBUG;
+    *good = *good && m.exit == BH_EXIT_HLT && m.state->rip == CODE_GPA + 1;
+    *good = *good && hc_vcpu_sync(machine_slot(&m, M_VCPU), BH_VCPU_DEBUG) == BH_OK;
+    *good = *good && (m.state->dr6 & DR6_BS);
+    return cut && before_iret;
+}
+
+static void nmi_deadline_claim(void) {
+    START(&m, 64, guest_nmi);
+    machine_gate_64(&m, 2, 35);
+    m.state->dr6 |= DR6_BS;
+    bool good = true;
+    unsigned cut = 0;
+    uint64_t began = now();
+    nmi_cut_short(boot->tsc_hz, &good);
+    uint64_t whole = 2 * (now() - began);
+    for (unsigned i = 0; i < 4000; i++)
+        cut += nmi_cut_short(whole * (i % 400) / 400, &good);
+    check("svm.nmi_return_cut_short", good && cut > 0);
+}
+
 /* --- Time and Events of the VMM ------------------------------------------------------------------
  */
 
 GUEST(guest_loop, 16, "cli; 1: incl 0x100; jmp 1b")
 GUEST(guest_doorbell, 16, "mov $0xc000, %dx; out %ax, %dx; out %al, %dx; out %ax, %dx; hlt")
-
-static enum bh_status run_until(uint64_t deadline, uint64_t mask) {
-    uint32_t groups = m.groups;
-    m.groups = 0;
-    return hc_vcpu_run(machine_slot(&m, M_VCPU), groups, deadline, mask, &m.exit);
-}
 
 static void time_claims(void) {
     START(&m, 16, guest_loop);
@@ -467,6 +502,7 @@ _Noreturn void guest_start(const struct bh_bootinfo *info) {
     tsc_claims();
     interrupt_claims();
     nmi_claims();
+    nmi_deadline_claim();
     time_claims();
     mapping_claims();
     /* Last: it ends Bochs 2.7, which does not know the intercept. */
