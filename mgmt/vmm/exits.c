@@ -90,7 +90,8 @@ static void on_xsetbv(struct vcpu *vcpu) {
 
 static void on_halt(struct vcpu *vcpu) {
     vcpu_skip(vcpu, 0);
-    vcpu->halted = true;
+    vcpu->halted =
+        !(vcpu->state->event & BH_EVENT_VALID); /* a single step's trap ends it at once */
 }
 
 bool exits_handle(struct vcpu *vcpu, enum bh_exit exit) {

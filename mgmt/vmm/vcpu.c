@@ -81,13 +81,6 @@ struct bh_vcpu_state *vcpu_change(struct vcpu *vcpu, uint32_t groups) {
     return vcpu->state;
 }
 
-void vcpu_skip(struct vcpu *vcpu, unsigned bytes) {
-    struct bh_vcpu_state *state = vcpu->state;
-    state->rip = bytes ? state->rip + bytes : state->next_rip;
-    /* An address beyond 32 bits exists in 64-bit code only; the next fetch sees to that. */
-    state->interruptibility &= ~BH_VCPU_SHADOW;
-}
-
 static void raise(struct vcpu *vcpu, uint32_t event, uint32_t error_code) {
     struct bh_vcpu_state *state = vcpu->state;
     if (state->event & BH_EVENT_VALID)
@@ -98,6 +91,17 @@ static void raise(struct vcpu *vcpu, uint32_t event, uint32_t error_code) {
 
 void vcpu_raise(struct vcpu *vcpu, unsigned vector) {
     raise(vcpu, vector, 0);
+}
+
+void vcpu_skip(struct vcpu *vcpu, unsigned bytes) {
+    struct bh_vcpu_state *state = vcpu->state;
+    state->rip = bytes ? state->rip + bytes : state->next_rip;
+    /* An address beyond 32 bits exists in 64-bit code only; the next fetch sees to that. */
+    state->interruptibility &= ~BH_VCPU_SHADOW;
+    if (state->rflags & RFLAGS_TF) {
+        vcpu_change(vcpu, BH_VCPU_DEBUG)->dr6 |= DR6_BS;
+        vcpu_raise(vcpu, EXCEPTION_DB);
+    }
 }
 
 void vcpu_raise_error(struct vcpu *vcpu, unsigned vector, uint32_t error_code) {

@@ -26,6 +26,7 @@
 #define RFLAGS_DF 0x400u
 #define RFLAGS_OF 0x800u
 #define RFLAGS_VM 0x20000u
+#define DR6_BS 0x4000u /* single step: SDM 3B, 17.2.3 */
 #define CR0_PE 0x1u
 #define CR0_PG 0x80000000u
 #define CR4_PSE 0x10u
@@ -81,7 +82,7 @@ struct bh_vcpu_state *vcpu_look(struct vcpu *vcpu, uint32_t groups);
 struct bh_vcpu_state *vcpu_change(struct vcpu *vcpu, uint32_t groups);
 
 /* The instruction of this exit is done; `bytes` long, or 0 if hv knows where the next one begins.
- */
+ * The trap of a single step follows it: SDM 3B, 17.3.1.4. */
 void vcpu_skip(struct vcpu *vcpu, unsigned bytes);
 
 /* Instead of what the exit was for. An event that is not delivered yet stays: then the instruction

@@ -11,7 +11,7 @@ from hostile import Host, disk, interface
 
 ATTACKS = {
     "ports": "read-all write-all write-devices strings endless uart-nonsense pit-1 rtc",
-    "processor": "msrs-read msrs-written msr-values xcr0 cpuid-leaves instructions",
+    "processor": "msrs-read msrs-written msr-values xcr0 cpuid-leaves instructions single-steps",
     "memory": "forms random-accesses lapic-page edges changing-code",
     "interrupts": "timer-storm deadline-storm timer-nonsense self-storm all-vectors nmi-storm all-commands "
                   "stuck-pins ioapic-nonsense lvt-nonsense",

@@ -79,11 +79,29 @@ static void told(void **state) {
     assert_true(guest_vcpu.halted);
 }
 
+/* The trap comes behind what the VMM has done, and HLT does not wait for more. */
+static void stepped(void **state) {
+    (void)state;
+    guest_state.rflags |= RFLAGS_TF;
+    EXIT(BH_EXIT_CPUID, "\x0f\x0b"); /* another instruction by now */
+    assert_int_equal(guest_state.event, 0);
+    EXIT(BH_EXIT_CPUID, "\x0f\xa2");
+    assert_int_equal(guest_state.rip, CODE + 2);
+    assert_int_equal(guest_state.event, BH_EVENT_VALID | BH_EVENT_EXCEPTION | EXCEPTION_DB);
+    assert_int_equal(guest_state.dr6 & DR6_BS, DR6_BS);
+    guest_state.event = 0;
+    guest_state.rip = CODE;
+    EXIT(BH_EXIT_HLT, "\xf4");
+    assert_int_equal(guest_state.event, BH_EVENT_VALID | BH_EVENT_EXCEPTION | EXCEPTION_DB);
+    assert_false(guest_vcpu.halted);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(skipped, setup),
         cmocka_unit_test_setup(rewritten, setup),
         cmocka_unit_test_setup(told, setup),
+        cmocka_unit_test_setup(stepped, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -194,12 +194,41 @@ static void instructions(void) {
     expect(do_invd(0) == NO_FAULT && do_wbinvd(0) == NO_FAULT);
 }
 
+/* The guest steps itself through instructions of the processor's and of the VMM's. */
+static uint64_t steps[16];
+static unsigned stepped;
+
+static void on_step(struct frame *frame) {
+    uint64_t dr6, none = 0;
+    __asm__ volatile("mov %%dr6, %0\n\tmov %1, %%dr6" : "=r"(dr6) : "r"(none));
+    expect(dr6 & 1u << 14);
+    steps[stepped++ % 16] = frame->rip;
+}
+
+static void single_steps(void) {
+    extern const uint8_t after_cpuid[], after_in[], after_load[], after_hlt[], after_nop[];
+    on_interrupt(1, on_step);
+    __asm__ volatile("pushfq\n\t"
+                     "orl $0x100, (%%rsp)\n\t"
+                     "popfq\n\t"
+                     "cpuid\nafter_cpuid:\n\t"
+                     "in $0x61, %%al\nafter_in:\n\t"
+                     "mov 0xfec00000, %%eax\nafter_load:\n\t"
+                     "hlt\nafter_hlt:\n\t"
+                     "nop\nafter_nop:\n\t"
+                     "pushfq\n\t"
+                     "andl $~0x100, (%%rsp)\n\t"
+                     "popfq" ::
+                         : "rax", "rbx", "rcx", "rdx", "memory", "cc");
+    const uint8_t *expected[] = {after_cpuid, after_in, after_load, after_hlt, after_nop};
+    expect(stepped == 8); /* the last three end it */
+    for (unsigned i = 0; i < sizeof(expected) / sizeof(expected[0]); i++)
+        expect(steps[i] == (uint64_t)expected[i]);
+}
+
 const struct attack attacks[] = {
-    {"msrs-read", msrs_read},
-    {"msrs-written", msrs_written},
-    {"msr-values", msr_values},
-    {"xcr0", xcr0},
-    {"cpuid-leaves", cpuid_leaves},
-    {"instructions", instructions},
-    {0},
+    {"msrs-read", msrs_read},       {"msrs-written", msrs_written},
+    {"msr-values", msr_values},     {"xcr0", xcr0},
+    {"cpuid-leaves", cpuid_leaves}, {"instructions", instructions},
+    {"single-steps", single_steps}, {0},
 };
