@@ -117,6 +117,7 @@ def run_native(tests, build, seed, report):
         os.remove(log)
     env = dict(os.environ, BULKHEAD_SEED=str(seed))
     done = subprocess.run(["meson", "test", "-C", build, "--no-rebuild", "--num-processes", "2",
+                           "--timeout-multiplier", "10",  # of 30 s: a hang, not a slow machine
                            *(test.where for test in tests)], env=env, capture_output=True, text=True)
     results = {}
     if os.path.exists(log):
