@@ -48,6 +48,11 @@ static inline void invlpg(uint64_t va) {
     __asm__ volatile("invlpg (%0)" ::"r"(va) : "memory");
 }
 
+/* What is pending comes between these instructions. */
+static inline void let_interrupts_in(void) {
+    __asm__ volatile("sti; nop; cli" ::: "memory");
+}
+
 /* in8, out8 and so on: I/O ports by width in bits. */
 #define PORT_ACCESS(bits, suffix)                                                                  \
     static inline uint##bits##_t in##bits(uint16_t port) {                                         \

@@ -18,12 +18,6 @@ static const uint8_t instruction_exits[] = {
     [VMEXIT_WBINVD] = BH_EXIT_WBINVD,     [VMEXIT_XSETBV] = BH_EXIT_XSETBV,
 };
 
-/* The interrupt that caused the exit, if it was one, is still pending: it comes between these
- * instructions, and its handler does not return here. */
-static void take_interrupt(void) {
-    __asm__ volatile("sti; nop; cli" ::: "memory");
-}
-
 static void port_exit(struct vcpu *vcpu, struct vmcb *vmcb) {
     uint64_t info = vmcb->exitinfo1, next_rip = vmcb->exitinfo2;
     uint64_t port = info >> IOIO_PORT_SHIFT & 0xffff;
@@ -153,8 +147,8 @@ void svm_exit(struct vcpu *vcpu) {
     case VMEXIT_NMI: /* these three came when svm_enter set GIF */
     case VMEXIT_SMI:
     case VMEXIT_INIT:
-    case VMEXIT_INTR:
-        take_interrupt();
+    case VMEXIT_INTR: /* still pending: its handler does not return here */
+        let_interrupts_in();
         break;
     case VMEXIT_VINTR:
         leave(vcpu, BH_EXIT_INTERRUPT_WINDOW, 0, 0);
