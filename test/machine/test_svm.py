@@ -20,7 +20,7 @@ def program(ctx, name, **options):
 
 def run(ctx, name, **options):
     with program(ctx, name, icount=True, **options) as vm:
-        vm.wait_for(r"^test: done", timeout=280)
+        vm.wait_for(r"^test: done", timeout=570)
         expect_equal(vm.wait_exit(), "guest-shutdown", "the end")
         results = re.findall(r"^test: (\S+) (ok|FAILED)", vm.text, re.M)
     failed = [claim for claim, result in results if result != "ok"]
@@ -47,20 +47,20 @@ def test_vmm_no_xsave(ctx):
 
 
 @slow
-@limit(300)
+@limit(600)
 def test_harm(ctx):
     """Refused states, authority taken away in use, registers, ASIDs, thousands of nonsense states."""
     run(ctx, "svm_harm")
 
 
 @slow
-@limit(300)
+@limit(600)
 def test_harm_epyc(ctx):
     run(ctx, "svm_harm", cpu="EPYC")
 
 
 @slow
-@limit(300)
+@limit(600)
 def test_harm_no_xsave(ctx):
     run(ctx, "svm_harm", cpu=NO_XSAVE)
 
