@@ -11,32 +11,48 @@
 #define REQUESTS_MAX 32u
 #define PATIENCE_NS NS_PER_S
 
-static struct {
+static struct console {
     bool open;
     struct front front;
     unsigned writes; /* in flight */
     bool deaf;       /* it was waited for in vain; until it takes something nobody waits again */
-    void (*input)(void *context, const char *text, size_t bytes);
+    console_input_handler input; /* NULL: nobody listens */
     void *input_context;
     uint32_t input_chunk;
+    bool reading;        /* a READ is in flight */
+    bool in_input;       /* the handler runs */
+    uint32_t taken, got; /* text[taken..got) is still to be taken */
+    char text[CHUNK_BYTES];
 } console;
 
-static void submit_read(void) {
-    front_submit(&console.front, (struct front_request){
-                                     .operation = BH_CONSOLE_READ,
-                                     .chain = console.input_chunk,
-                                 });
+/* The next READ, if there is room for what it may bring. Not from within the handler: one that
+ * writes services this front end too, and must not find itself called from there, again and again
+ * while somebody types. */
+static void ask(struct front *front) {
+    if (console.input && !console.reading && !console.in_input && console.taken == console.got)
+        console.reading = front_submit(front, (struct front_request){
+                                                  .operation = BH_CONSOLE_READ,
+                                                  .chain = console.input_chunk,
+                                              });
+}
+
+static void offer(void) {
+    console.in_input = true;
+    console.taken += (uint32_t)console.input(console.input_context, console.text + console.taken,
+                                             console.got - console.taken);
+    console.in_input = false;
 }
 
 static void read_completed(const struct bh_completion *completion) {
-    char text[CHUNK_BYTES];
-    if (completion->status != BH_OK || completion->value > sizeof text)
-        return; /* a console that answers nonsense is not asked again */
-    window_read(&console.front.window, console.input_chunk, 0, text, completion->value);
-    /* Only then the next: a handler that writes services this front end too, and must not find
-     * itself called from there, again and again while somebody types. */
-    console.input(console.input_context, text, completion->value);
-    submit_read();
+    console.reading = false;
+    if (completion->status != BH_OK || completion->value > sizeof console.text) {
+        console.input = NULL; /* a console that answers nonsense is not asked again */
+        return;
+    }
+    window_read(&console.front.window, console.input_chunk, 0, console.text, completion->value);
+    console.taken = 0;
+    console.got = (uint32_t)completion->value;
+    offer();
 }
 
 static void completed(struct front *front, const struct front_request *request,
@@ -50,8 +66,9 @@ static void completed(struct front *front, const struct front_request *request,
 }
 
 void console_open(void) {
-    static const struct front_class class = {.completed = completed};
+    static const struct front_class class = {.completed = completed, .room = ask};
     const struct bh_device_info *device = guest_device(BH_CLASS_CONSOLE, 0);
+    console = (struct console){0};
     console.open = device && front_open(&console.front, device, &class, REQUESTS_MAX, CHUNK_BYTES);
 }
 
@@ -104,8 +121,7 @@ void console_drain(void) {
         front_wait(&console.front, all_written, NULL, PATIENCE_NS);
 }
 
-bool console_on_input(void (*handler)(void *context, const char *text, size_t bytes),
-                      void *context) {
+bool console_on_input(console_input_handler handler, void *context) {
     if (!console.open)
         return false;
     console.input_chunk = window_take(&console.front.window, CHUNK_BYTES);
@@ -113,6 +129,13 @@ bool console_on_input(void (*handler)(void *context, const char *text, size_t by
         return false;
     console.input = handler;
     console.input_context = context;
-    submit_read();
+    ask(&console.front);
     return true;
+}
+
+void console_input_again(void) {
+    if (console.taken == console.got)
+        return;
+    offer();
+    ask(&console.front);
 }

@@ -8,6 +8,41 @@
 #define WRITE_BYTES_MAX 1024u /* of one request; the completion says how many were taken */
 #define RETRY_NS 2000000u
 #define LOG_LINES_PER_S 50u
+#define REPORT_NS 1000000000u
+
+/* What was typed and is still to be read. */
+static struct {
+    struct guest_console *to; /* NULL: nothing was typed, or its guest has ended */
+    uint32_t head, tail;      /* free-running; bytes [head, tail) wait */
+    unsigned lost;            /* since the last report */
+    struct loop_timer report;
+    char bytes[CONSOLE_TYPED_BYTES];
+} typed;
+
+_Static_assert((CONSOLE_TYPED_BYTES & (CONSOLE_TYPED_BYTES - 1)) == 0, "indices run freely");
+
+static void report_lost(void *unused) {
+    (void)unused;
+    log_line("mgmt", "guest %s does not read what is typed: %u characters are lost", typed.to->name,
+             typed.lost);
+    typed.lost = 0;
+}
+
+static void lose(uint32_t bytes) {
+    typed.lost += bytes;
+    if (!typed.report.set)
+        loop_timer_set(&typed.report, loop_now_ns() + REPORT_NS, report_lost, NULL);
+}
+
+static void forget_typed(const struct guest_console *c) {
+    if (typed.to != c)
+        return;
+    if (typed.report.set)
+        report_lost(NULL);
+    loop_timer_cancel(&typed.report);
+    typed.to = NULL;
+    typed.head = typed.tail;
+}
 
 static void serve_again(void *context) {
     guest_console_service(context);
@@ -18,6 +53,7 @@ enum bh_status guest_console_attach(struct guest_console *c, const struct channe
     enum bh_status status =
         queue_server_open(&c->queue, channel->own, channel->own_units, channel->peer,
                           channel->peer_units, channel->window_bytes, channel->generation);
+    forget_typed(c);
     c->open = status == BH_OK;
     c->work.handler = serve_again;
     c->work.context = c;
@@ -26,7 +62,6 @@ enum bh_status guest_console_attach(struct guest_console *c, const struct channe
     c->window = channel->window;
     c->signal = channel->signal;
     c->reading = false;
-    c->input_head = c->input_tail = 0;
     c->line_bytes = 0;
     c->lines_left_out = 0;
     c->written = 0;
@@ -92,13 +127,22 @@ static uint64_t take_output(struct guest_console *c, const struct bh_request *re
 /* --- Input -------------------------------------------------------------------------------------
  */
 
+static void type_to(struct guest_console *c) {
+    if (typed.to == c)
+        return;
+    if (typed.tail != typed.head)
+        lose(typed.tail - typed.head);
+    forget_typed(typed.to);
+    typed.to = c;
+}
+
 static void give_input(struct guest_console *c) {
-    if (!c->reading || c->input_head == c->input_tail)
+    if (!c->reading || typed.to != c || typed.head == typed.tail)
         return;
     uint32_t bytes = 0;
-    while (bytes < c->read_to.bytes && c->input_head != c->input_tail)
+    while (bytes < c->read_to.bytes && typed.head != typed.tail)
         c->window[c->read_to.offset + bytes++] =
-            (uint8_t)c->input[c->input_head++ % CONSOLE_INPUT_BYTES];
+            (uint8_t)typed.bytes[typed.head++ % CONSOLE_TYPED_BYTES];
     queue_complete(&c->queue, c->read_tag, BH_OK, 0, bytes);
     c->reading = false;
 }
@@ -124,8 +168,12 @@ static void publish(struct guest_console *c) {
 void guest_console_type(struct guest_console *c, const char *text, size_t bytes) {
     if (!c->open)
         return;
-    for (size_t i = 0; i < bytes && c->input_tail - c->input_head < CONSOLE_INPUT_BYTES; i++)
-        c->input[c->input_tail++ % CONSOLE_INPUT_BYTES] = text[i];
+    type_to(c);
+    for (size_t i = 0; i < bytes; i++)
+        if (typed.tail - typed.head < CONSOLE_TYPED_BYTES)
+            typed.bytes[typed.tail++ % CONSOLE_TYPED_BYTES] = text[i];
+        else
+            lose(1);
     give_input(c);
     publish(c);
 }
@@ -176,6 +224,7 @@ void guest_console_detach(struct guest_console *c) {
         log_one_line(c);
     c->open = false;
     loop_timer_cancel(&c->retry);
+    forget_typed(c);
 }
 
 /* --- Who looks at it ---------------------------------------------------------------------------

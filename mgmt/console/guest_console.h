@@ -12,7 +12,7 @@
 #include "mgmt/rate.h"
 
 #define CONSOLE_HISTORY_BYTES 8192u
-#define CONSOLE_INPUT_BYTES 256u
+#define CONSOLE_TYPED_BYTES 65536u /* for all guests together: one person types */
 #define CONSOLE_LINE_BYTES 160u
 
 /* A person's terminal. */
@@ -36,8 +36,6 @@ struct guest_console {
     bool reading; /* the guest has a READ outstanding */
     uint32_t read_tag;
     struct bh_segment read_to;
-    char input[CONSOLE_INPUT_BYTES]; /* typed, not yet read: a ring */
-    uint32_t input_head, input_tail;
 
     char line[CONSOLE_LINE_BYTES]; /* for the log */
     uint32_t line_bytes;
@@ -57,7 +55,10 @@ void guest_console_detach(struct guest_console *c); /* at once */
 /* One viewer; NULL detaches it. A new one is shown the history first, as far as it has room. */
 void guest_console_view(struct guest_console *c, const struct console_viewer *viewer);
 
-/* Typed by the viewer. What does not fit is dropped, as on a serial line without flow control. */
+/* Typed by the viewer. It waits until the guest reads it, also when the viewer has gone, but not
+ * longer than until the guest ends or something is typed to another one. What does not fit is
+ * lost, and the log says how much: the line is not held back, or a guest that does not read could
+ * not be left. */
 void guest_console_type(struct guest_console *c, const char *text, size_t bytes);
 
 /* Writes the last `lines` lines to the host's log. */

@@ -3,6 +3,7 @@
 #include <stdint.h>
 
 #include "guestlib/loop.h"
+#include "mgmt/console/log.h"
 #include "mgmt/platform.h"
 
 /* PC16550D data sheet, table II; COM1 of the PC/AT. */
@@ -30,12 +31,14 @@ enum uart_register {
 #define UART_MCR_DTR_RTS 0x03u
 #define UART_MCR_OUT2 0x08u /* lets the interrupt out on a PC */
 #define UART_LSR_RECEIVED 0x01u
+#define UART_LSR_OVERRUN 0x02u
 #define UART_LSR_EMPTY 0x20u
 
 #define FIFO_BYTES 16u
 #define BYTES_PER_TURN 1024u /* each is a hypercall */
 #define ROUNDS_PER_INTERRUPT 16u
 #define POLL_NS 10000000u
+#define REPORT_NS 1000000000u
 
 static struct {
     bool present;
@@ -43,6 +46,8 @@ static struct {
     void (*input)(void *context, char byte);
     void *context;
     struct loop_timer poll;
+    unsigned overruns; /* since the last report */
+    struct loop_timer report;
     uint32_t head, tail; /* free-running; bytes [head, tail) are to be sent */
     char queue[UART_QUEUE_BYTES];
 } uart;
@@ -57,9 +62,25 @@ static void set(enum uart_register reg, uint32_t value) {
     port_out((uint16_t)(COM1 + reg), 1, value);
 }
 
+static void report_overruns(void *unused) {
+    (void)unused;
+    log_line("mgmt", "the serial line was read too late %u times: characters typed are lost",
+             uart.overruns);
+    uart.overruns = 0;
+}
+
+/* Nothing but the reader's haste keeps a line without flow control from overrunning the FIFO; the
+ * device tells each time once. */
+static uint8_t line_status(void) {
+    uint8_t status = get(UART_LSR);
+    if (status & UART_LSR_OVERRUN && uart.overruns++ == 0)
+        loop_timer_set(&uart.report, loop_now_ns() + REPORT_NS, report_overruns, NULL);
+    return status;
+}
+
 static void send_some(void) {
     for (unsigned sent = 0; sent < BYTES_PER_TURN && uart.head != uart.tail;) {
-        if (!(get(UART_LSR) & UART_LSR_EMPTY))
+        if (!(line_status() & UART_LSR_EMPTY))
             break;
         for (unsigned i = 0; i < FIFO_BYTES && uart.head != uart.tail; i++, sent++)
             set(UART_DATA, (uint8_t)uart.queue[uart.head++ % UART_QUEUE_BYTES]);
@@ -74,7 +95,7 @@ static void send_some(void) {
 }
 
 static void receive_some(void) {
-    for (unsigned i = 0; i < FIFO_BYTES * 2 && (get(UART_LSR) & UART_LSR_RECEIVED); i++)
+    for (unsigned i = 0; i < FIFO_BYTES * 2 && (line_status() & UART_LSR_RECEIVED); i++)
         uart.input(uart.context, (char)get(UART_DATA));
 }
 
@@ -110,6 +131,7 @@ bool uart_start(void (*input)(void *context, char byte), void *context) {
     set(UART_DIVISOR_HIGH, 0);
     set(UART_LCR, UART_LCR_8N1);
     set(UART_FCR, UART_FCR_FIFO_CLEAR);
+    get(UART_LSR); /* what was lost before is not ours */
     set(UART_MCR, UART_MCR_DTR_RTS | UART_MCR_OUT2);
     if (gsi_open(COM1_GSI, interrupt, NULL))
         loop_timer_set(&uart.poll, loop_now_ns() + POLL_NS, poll, NULL);

@@ -55,10 +55,10 @@ bool devices_add(const struct bh_guest_info *guest, unsigned first_slot,
         return false;
     if (!(guest->flags & BH_GUEST_CONSOLE))
         return true;
-    console = virtio_console_open(console_write, message);
+    console = virtio_console_open(console_write, console_input_again, message);
     return add(guest, first_slot, number, console);
 }
 
-bool devices_type(const char *text, size_t bytes) {
-    return console && virtio_console_input(console, text, bytes);
+bool devices_type(const char *text, size_t bytes, size_t *taken) {
+    return console && virtio_console_input(console, text, bytes, taken);
 }

@@ -13,5 +13,6 @@
 bool devices_add(const struct bh_guest_info *guest, unsigned first_slot,
                  void (*message)(uint64_t address, uint32_t data));
 
-/* What was typed. False: it is not for the virtio console, which is not there or has no driver. */
-bool devices_type(const char *text, size_t bytes);
+/* What was typed, and how much of it was taken. False: it is not for the virtio console, which is
+ * not there or has no driver. */
+bool devices_type(const char *text, size_t bytes, size_t *taken);

@@ -284,9 +284,11 @@ static void watchdog_expired(void) {
     ended(POWER_WATCHDOG);
 }
 
-void machine_type(const char *text, size_t bytes) {
-    if (!devices_type(text, bytes))
-        uart_receive(&machine.uart, text, bytes);
+size_t machine_type(const char *text, size_t bytes) {
+    size_t taken;
+    if (!devices_type(text, bytes, &taken))
+        taken = uart_receive(&machine.uart, text, bytes);
+    return taken;
 }
 
 void machine_flush(void) {
@@ -336,7 +338,7 @@ bool machine_init(const struct bh_guest_info *guest) {
     ioapic_reset(&machine.ioapic, apicbus_entry);
     pit_init(&machine.pit, pit_pulse);
     rtc_init(&machine.rtc, guest_wall_ns);
-    uart_init(&machine.uart, com1_irq, console_write);
+    uart_init(&machine.uart, com1_irq, console_write, console_input_again);
     add_fixed();
     add_chipset();
     pvpanic_init(panicked);

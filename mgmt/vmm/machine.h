@@ -25,7 +25,8 @@ void machine_deliver(struct vcpu *vcpu);
 /* Whether something is there that ends HLT. */
 bool machine_wakes(const struct vcpu *vcpu);
 
-/* Input for the first serial port. */
-void machine_type(const char *text, size_t bytes);
+/* Input for the virtio console or the first serial port, which say by console_input_again that they
+ * can take more. Returns how much was taken. */
+size_t machine_type(const char *text, size_t bytes);
 /* Shows what the guest has written so far. */
 void machine_flush(void);

@@ -47,9 +47,9 @@ static void enter_kernel(struct vcpu *vcpu, const struct loader_entry *entry) {
 
 /* --- The start --- */
 
-static void typed(void *unused, const char *text, size_t bytes) {
+static size_t typed(void *unused, const char *text, size_t bytes) {
     (void)unused;
-    machine_type(text, bytes);
+    return machine_type(text, bytes);
 }
 
 /* A guest that does not listen, because it is not up yet or has no ACPI, could only be waited for

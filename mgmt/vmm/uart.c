@@ -46,28 +46,44 @@ static void flush(void *uart) {
 }
 
 void uart_init(struct uart *uart, void (*set_irq)(bool level),
-               void (*show)(const char *text, size_t bytes)) {
-    *uart = (struct uart){.set_irq = set_irq, .show = show, .divisor = 1};
+               void (*show)(const char *text, size_t bytes), void (*drained)(void)) {
+    *uart = (struct uart){.set_irq = set_irq, .show = show, .drained = drained, .divisor = 1};
     uart->flush.handler = flush;
     uart->flush.context = uart;
 }
 
-static void put(struct uart *uart, uint8_t byte) {
-    if (uart->input_count < UART_BUFFER_BYTES)
-        uart->input[(uart->input_first + uart->input_count++) % UART_BUFFER_BYTES] = byte;
+static bool put(struct uart *uart, uint8_t byte) {
+    if (uart->input_count >= (uart->fifo ? UART_FIFO_BYTES : 1))
+        return false;
+    uart->input[(uart->input_first + uart->input_count++) % UART_FIFO_BYTES] = byte;
+    return true;
 }
 
-void uart_receive(struct uart *uart, const char *text, size_t bytes) {
-    for (size_t i = 0; i < bytes; i++)
-        put(uart, (uint8_t)text[i]);
+/* In loop mode the line is cut off. */
+static bool is_ready(const struct uart *uart) {
+    return (uart->mcr & (MCR_RTS | MCR_LOOP)) == MCR_RTS;
+}
+
+size_t uart_receive(struct uart *uart, const char *text, size_t bytes) {
+    size_t taken = 0;
+    while (taken < bytes && is_ready(uart) && put(uart, (uint8_t)text[taken]))
+        taken++;
     update_irq(uart);
+    return taken;
+}
+
+/* After a register may have changed what is waited for, on either side. */
+static void changed(struct uart *uart) {
+    update_irq(uart);
+    if (is_ready(uart) && uart->input_count == 0)
+        uart->drained();
 }
 
 static uint8_t take(struct uart *uart) {
     if (uart->input_count == 0)
         return 0;
     uart->input_count--;
-    return uart->input[uart->input_first++ % UART_BUFFER_BYTES];
+    return uart->input[uart->input_first++ % UART_FIFO_BYTES];
 }
 
 /* In loop mode the outputs of MCR appear as the inputs of MSR. */
@@ -105,7 +121,7 @@ uint8_t uart_read(struct uart *uart, unsigned reg) {
     default:
         return uart->scr;
     }
-    update_irq(uart);
+    changed(uart);
     return value;
 }
 
@@ -140,9 +156,9 @@ void uart_write(struct uart *uart, unsigned reg, uint8_t value) {
         uart->ier = value & 0x0f;
         break;
     case IIR_FCR:
-        uart->fifo = value & FCR_ENABLE;
-        if (value & FCR_CLEAR_RECEIVER)
+        if (value & FCR_CLEAR_RECEIVER || uart->fifo != (value & FCR_ENABLE))
             uart->input_count = 0;
+        uart->fifo = value & FCR_ENABLE;
         break;
     case LCR:
         uart->lcr = value;
@@ -156,7 +172,7 @@ void uart_write(struct uart *uart, unsigned reg, uint8_t value) {
     default: /* LSR and MSR are read-only */
         break;
     }
-    update_irq(uart);
+    changed(uart);
 }
 
 void uart_state(struct state *s, struct uart *uart) {
@@ -166,6 +182,6 @@ void uart_state(struct state *s, struct uart *uart) {
     STATE(s, uart->fifo);
     STATE(s, uart->transmitter_interrupt);
     STATE_SPAN(s, uart, input, input_count);
-    state_check(s, uart->input_count <= UART_BUFFER_BYTES, "more input than there is room for");
+    state_check(s, uart->input_count <= UART_FIFO_BYTES, "more input than there is room for");
     update_irq(uart);
 }

@@ -68,6 +68,11 @@ static void add_function(void) {
     pci_add(&pc.function, 1);
 }
 
+static void drained(void) {
+    require(pc.uart.input_count == 0);
+    uart_receive(&pc.uart, "more", 4);
+}
+
 static void start(void) {
     static bool added;
     if (!added)
@@ -78,7 +83,7 @@ static void start(void) {
     ioapic_reset(&pc.ioapic, send);
     pit_init(&pc.pit, pulse);
     rtc_init(&pc.rtc, wall);
-    uart_init(&pc.uart, set_irq, show);
+    uart_init(&pc.uart, set_irq, show, drained);
     pc.shown = pc.written = 0;
 }
 
@@ -93,7 +98,7 @@ static void write_uart(unsigned reg, uint8_t value) {
     bool output = reg == 0 && !(pc.uart.lcr & 0x80) && !(pc.uart.mcr & 0x10);
     uart_write(&pc.uart, reg, value);
     pc.written += output;
-    require(pc.uart.input_count <= UART_BUFFER_BYTES);
+    require(pc.uart.input_count <= UART_FIFO_BYTES);
     require(pc.uart.output_count < UART_BUFFER_BYTES);
 }
 
@@ -152,8 +157,8 @@ static void step(const uint8_t *s) {
         uart_read(&pc.uart, s[3] & 7);
         break;
     case 7:
-        uart_receive(&pc.uart, (const char *)s, STEP_BYTES);
-        require(pc.uart.input_count <= UART_BUFFER_BYTES);
+        require(uart_receive(&pc.uart, (const char *)s, STEP_BYTES) <= STEP_BYTES);
+        require(pc.uart.input_count <= UART_FIFO_BYTES);
         break;
     case 8:
         configure(s, value);

@@ -128,7 +128,7 @@ static void command(const char *line) {
     }
 }
 
-static void typed(void *unused, const char *text, size_t bytes) {
+static size_t typed(void *unused, const char *text, size_t bytes) {
     static char line[32];
     static size_t length;
     (void)unused;
@@ -142,6 +142,7 @@ static void typed(void *unused, const char *text, size_t bytes) {
             line[length++] = text[i];
         }
     }
+    return bytes;
 }
 
 static void ask(const char *address) {

@@ -1,6 +1,7 @@
 """Unmodified Linux in an HVM guest, under TCG's emulation of SVM."""
 
 import hashlib
+import string
 
 import linux
 from guests import definition, guest, net, until_state
@@ -80,8 +81,32 @@ def test_virtio_console(ctx):
         vm.wait_for(r"^all\s", timeout=60)
         numbers = [line for line in vm.text[begin:vm.cursor].split() if line.isdigit()]
         expect_equal(numbers[-3000:], [str(i) for i in range(1, 3001)], "what is shown of 3,000 lines")
+        read_burst(ctx, vm)
         vm.send("poweroff -f")
         vm.wait_for(r"guest linux ended: exit status 0", timeout=60)
+
+
+def read_burst(ctx, vm):
+    """What is typed to a guest that is paused, thirty times what its serial port and its VMM hold, waits for it."""
+    burst = "".join(ctx.random.choices(string.ascii_letters + string.digits, k=32768)).encode()
+    vm.send("stty -icanon -echo; echo list''ening; head -c 32768 | sha256sum; stty sane")
+    vm.wait_for(r"^listening", timeout=30)
+    vm.send_bytes(b"\x1d")
+    vm.send("pause linux")
+    until_state(vm, "linux", "paused")
+    vm.send("console linux")
+    vm.send_bytes(burst + b"\x1d")
+    vm.send("resume linux")
+    vm.send("console linux")
+    vm.wait_for(hashlib.sha256(burst).hexdigest(), timeout=60)
+
+
+@slow
+@limit(300)
+def test_burst_of_input(ctx):
+    with boot(ctx) as vm:
+        shell(vm)
+        read_burst(ctx, vm)
 
 
 def test_a_truncated_kernel(ctx):

@@ -99,12 +99,10 @@ def watchdog_registers(vm):
     """Shell functions that do what i6300esb's driver does, which this kernel has not."""
     vm.send("cd /sys/bus/pci/devices/0000:00:1e.0; cat vendor device | tr '\\n' ' '; set -- $(head -1 resource); B=$1")
     vm.wait_for(r"0x8086 0x25ab", timeout=20)
-    for line in ("open() { devmem $((B+12)) 16 0x80; devmem $((B+12)) 16 0x86; }",
-                 "stage() { open; devmem $((B+$1)) 32 $2; }; serve() { open; devmem $((B+12)) 16 0x100; }",
-                 "stage 0 0x800; stage 4 0x800",  # two seconds each
-                 "enable() { printf '\\002' | dd of=config bs=1 seek=104 conv=notrunc 2>/dev/null; }"):
-        vm.send(f"{line}; echo ne''xt")  # what is typed ahead of a busy guest may be lost
-        vm.wait_for(r"^next", timeout=20)
+    vm.send("open() { devmem $((B+12)) 16 0x80; devmem $((B+12)) 16 0x86; }")
+    vm.send("stage() { open; devmem $((B+$1)) 32 $2; }; serve() { open; devmem $((B+12)) 16 0x100; }")
+    vm.send("stage 0 0x800; stage 4 0x800")  # two seconds each
+    vm.send("enable() { printf '\\002' | dd of=config bs=1 seek=104 conv=notrunc 2>/dev/null; }")
 
 
 @slow

@@ -389,11 +389,12 @@ static void console_does_not_wait_for_ever(void **state) {
     console_drain();
 }
 
-static void typed(void *context, const char *text, size_t bytes) {
+static size_t typed(void *context, const char *text, size_t bytes) {
     (void)context;
     assert_int_equal(bytes, 5);
     assert_memory_equal(text, "typed", 5);
     loop_stop(3);
+    return bytes;
 }
 
 static void console_hears_what_is_typed(void **state) {
@@ -684,12 +685,13 @@ static void hear_time(void *context, uint64_t wall_ns) {
 static unsigned input_events;
 
 /* Never more than was asked for, and all of it can be read. */
-static void hear_any(void *context, const char *text, size_t bytes) {
+static size_t hear_any(void *context, const char *text, size_t bytes) {
     (void)context;
     static char all[256];
     assert_in_range(bytes, 0, sizeof all);
     memcpy(all, text, bytes);
     input_events++;
+    return bytes;
 }
 
 static void console_and_control_believe_no_completion(void **state) {
@@ -724,12 +726,13 @@ static void console_and_control_believe_no_completion(void **state) {
 
 static unsigned input_depth;
 
-static void answer(void *context, const char *text, size_t bytes) {
+static size_t answer(void *context, const char *text, size_t bytes) {
     (void)context;
     assert_int_equal(++input_depth, 1);
     input_events++;
     console_write(text, bytes);
     input_depth--;
+    return bytes;
 }
 
 /* Who answers on the console what is typed there is not called from within, and comes to his other
@@ -742,6 +745,36 @@ static void console_is_not_drowned_in_input(void **state) {
     assert_true(console_on_input(answer, NULL));
     run_for_a_moment();
     assert_true(input_events > 1);
+    typing_without_end = false; /* what is posted comes to its end */
+    run_for_a_moment();
+}
+
+static char heard[64];
+static size_t heard_bytes;
+
+static size_t take_two(void *context, const char *text, size_t bytes) {
+    (void)context;
+    size_t here = bytes < 2 ? bytes : 2;
+    memcpy(heard + heard_bytes, text, here);
+    heard_bytes += here;
+    console_write("x", 1);
+    return here;
+}
+
+/* What is not taken is kept, and nothing more asked for, whatever else the console is used for. */
+static void console_keeps_what_is_not_taken(void **state) {
+    (void)state;
+    heard_bytes = 0;
+    typing_without_end = true;
+    console_open();
+    console_input_again(); /* nothing is there */
+    assert_true(console_on_input(take_two, NULL));
+    for (unsigned i = 1; i <= 20; i++) {
+        run_for_a_moment();
+        assert_int_equal(heard_bytes, (i - 1) / 2 * 5 + (i % 2 ? 2 : 4));
+        console_input_again();
+    }
+    assert_memory_equal(heard, "typedtypedtypedtypedtypedtyped", 30);
     typing_without_end = false; /* what is posted comes to its end */
     run_for_a_moment();
 }
@@ -845,6 +878,7 @@ int main(void) {
         TEST(console_shows_everything_in_order),
         TEST(console_does_not_wait_for_ever),
         TEST(console_hears_what_is_typed),
+        TEST(console_keeps_what_is_not_taken),
         TEST(control_ends_the_loop_when_asked),
         TEST(net_receives_frames_of_any_length),
         TEST(net_transmits_pieces_as_one_frame),

@@ -26,7 +26,8 @@ static size_t sent_bytes;
 static uint8_t ier, scratch;
 static char typed[256];
 static size_t typed_bytes, typed_taken;
-static bool full; /* the transmitter does not become empty */
+static bool overrun; /* told once */
+static bool full;    /* the transmitter does not become empty */
 static void (*uart_interrupt)(void *context);
 
 uint32_t port_in(uint16_t port, unsigned width_bytes) {
@@ -36,8 +37,11 @@ uint32_t port_in(uint16_t port, unsigned width_bytes) {
         return (uint8_t)typed[typed_taken++];
     case 0x3fa:
         return typed_taken < typed_bytes ? 4 : 1;
-    case 0x3fd:
-        return (full ? 0u : 0x20u) | (typed_taken < typed_bytes ? 1u : 0u);
+    case 0x3fd: {
+        uint32_t told = overrun ? 2 : 0;
+        overrun = false;
+        return told | (full ? 0u : 0x20u) | (typed_taken < typed_bytes ? 1u : 0u);
+    }
     case 0x3ff:
         return scratch;
     }
@@ -72,9 +76,17 @@ static uint64_t now_ns;
 uint64_t loop_now_ns(void) {
     return now_ns;
 }
+static struct loop_timer *last_timer;
 void loop_timer_set(struct loop_timer *timer, uint64_t deadline_ns, loop_handler handler,
                     void *context) {
     *timer = (struct loop_timer){deadline_ns, handler, context, NULL, true};
+    last_timer = timer;
+}
+static void fire_timer(void) {
+    assert_non_null(last_timer);
+    last_timer->set = false;
+    last_timer->handler(last_timer->context);
+    last_timer = NULL;
 }
 void loop_timer_cancel(struct loop_timer *timer) {
     timer->set = false;
@@ -315,6 +327,71 @@ static void test_a_write_that_is_too_long(void **state) {
     assert_int_equal(completion.value, 1024);
 }
 
+static char typed_ahead(uint32_t i) {
+    return (char)('a' + (i * 7 + i / 251) % 26);
+}
+
+static void type_ahead(uint32_t bytes) {
+    for (uint32_t i = 0; i < bytes; i++) {
+        char byte = typed_ahead(i);
+        guest_console_type(&console, &byte, 1);
+    }
+}
+
+/* A guest reads late: nothing is lost that there is memory for, and how much beyond that is said.
+ */
+static void test_typing_ahead(void **state) {
+    (void)state;
+    struct bh_completion completion;
+    open_console();
+    type_ahead(CONSOLE_TYPED_BYTES + 100);
+    assert_null(strstr(sent, "lost"));
+    fire_timer();
+    assert_non_null(strstr(sent, "guest g does not read what is typed: 100 characters are lost"));
+    for (uint32_t got = 0; got < CONSOLE_TYPED_BYTES; got += completion.value) {
+        submit(1, NULL, 1000);
+        assert_true(queue_take_completion(&client, &completion));
+        assert_int_equal(completion.value, got < 65000 ? 1000 : 536);
+        for (uint32_t i = 0; i < completion.value; i++)
+            assert_int_equal(window[64 + i], typed_ahead(got + i));
+    }
+    submit(1, NULL, 1000);
+    assert_false(queue_take_completion(&client, &completion));
+    guest_console_detach(&console);
+}
+
+static void test_typing_to_another(void **state) {
+    (void)state;
+    static struct guest_console other = {.open = true, .name = "other"};
+    struct bh_completion completion;
+    open_console();
+    type_ahead(10);
+    guest_console_type(&other, "x", 1);
+    assert_non_null(strstr(sent, "guest g does not read what is typed: 10 characters are lost"));
+    guest_console_type(&console, "y", 1);
+    submit(1, NULL, 1000);
+    assert_true(queue_take_completion(&client, &completion));
+    assert_int_equal(completion.value, 1);
+    type_ahead(10);
+    sent_bytes = 0;
+    open_console(); /* it starts anew: what was typed is for nobody */
+    submit(1, NULL, 1000);
+    assert_false(queue_take_completion(&client, &completion));
+    guest_console_detach(&console);
+}
+
+static void test_an_overrun_line(void **state) {
+    (void)state;
+    overrun = true;
+    uart_interrupt(NULL);
+    uart_interrupt(NULL);
+    overrun = true;
+    uart_interrupt(NULL);
+    fire_timer();
+    assert_non_null(strstr(sent, "the serial line was read too late 2 times"));
+    assert_null(last_timer);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_log_is_escaped, start),
@@ -327,6 +404,9 @@ int main(void) {
         cmocka_unit_test(test_a_screen),
         cmocka_unit_test_setup(test_a_flooding_console, start),
         cmocka_unit_test_setup(test_a_write_that_is_too_long, start),
+        cmocka_unit_test_setup(test_typing_ahead, start),
+        cmocka_unit_test_setup(test_typing_to_another, start),
+        cmocka_unit_test_setup(test_an_overrun_line, start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

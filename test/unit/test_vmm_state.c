@@ -74,6 +74,9 @@ static void show(const char *text, size_t bytes) {
     (void)text, (void)bytes;
 }
 
+static void nothing(void) {
+}
+
 static void power_ends(enum power_end how) {
     (void)how;
     pc.expirations++;
@@ -94,7 +97,7 @@ static void make_fresh(void) {
     ioapic_reset(&pc.ioapic, message);
     pit_init(&pc.pit, pulse);
     rtc_init(&pc.rtc, wall);
-    uart_init(&pc.uart, set_uart, show);
+    uart_init(&pc.uart, set_uart, show, nothing);
     pci_init();
     pci_on_interrupt(set_pci);
     watchdog_init(&pc.watchdog, expired);
@@ -169,8 +172,9 @@ static void make_busy(void) {
     rtc_write(&pc.rtc, 0, 0x40);
     rtc_write(&pc.rtc, 1, 0x5a);
     uart_write(&pc.uart, 1, 1);
-    uart_write(&pc.uart, 4, 8);
-    uart_receive(&pc.uart, "typed", 5);
+    uart_write(&pc.uart, 2, 1);
+    uart_write(&pc.uart, 4, 0xa);
+    assert_int_equal(uart_receive(&pc.uart, "typed", 5), 5);
     bus_port_write(POWER_PM1_EVENT + 2, 2, 0x100);
     assert_true(power_button());
     bus_port_write(0xcf8, 4, 0x80000000 | SLOT << 11);

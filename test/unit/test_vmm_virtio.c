@@ -377,11 +377,24 @@ static uint8_t shown[100000];
 static size_t shown_bytes;
 static const char *typed; /* once, while the device writes */
 
+static const char *waiting; /* refused so far */
+
+static void input(const char *text) {
+    size_t taken;
+    assert_true(virtio_console_input(device, text, strlen(text), &taken));
+    waiting = text + taken;
+}
+
+static void type_on(void) {
+    if (*waiting)
+        input(waiting);
+}
+
 static void port_write(const char *text, size_t bytes) {
     const char *now = typed;
     typed = NULL;
     if (now)
-        assert_true(virtio_console_input(device, now, strlen(now)));
+        input(now);
     memcpy(shown + shown_bytes, text, bytes);
     shown_bytes += bytes;
 }
@@ -391,7 +404,8 @@ static int open_console(void **state) {
     guest_start();
     loop_init(64, 1000000000);
     shown_bytes = 0;
-    device = virtio_console_open(port_write, guest_message);
+    waiting = "";
+    device = virtio_console_open(port_write, type_on, guest_message);
     pci_add(&device->function, 1);
     guest_probe(&g);
     assert_true(guest_negotiate(&g, FEATURES));
@@ -423,22 +437,36 @@ static void console_writes(void **state) {
 static void console_takes_input(void **state) {
     (void)state;
     uint64_t at = guest_alloc(64, 1);
-    assert_true(virtio_console_input(device, "lost", 4)); /* no buffers */
     struct guest_buffer buffers[] = {{at, 3, true}, {at + 8, 40, true}};
     guest_add(&receive, &buffers[0], 1);
     guest_add(&receive, &buffers[1], 1);
     guest_kick(&g, &receive);
-    assert_true(virtio_console_input(device, "typed", 5));
+    input("typed");
     assert_memory_equal(guest_ram + at, "typ", 3);
     assert_memory_equal(guest_ram + at + 8, "ed", 3);
     assert_int_equal(guest_used(&receive)[1], 2);
     struct guest_buffer wrong = {at, 8, false};
     guest_add(&receive, &wrong, 1);
     guest_kick(&g, &receive);
-    assert_true(virtio_console_input(device, "more", 4));
+    input("more");
     assert_int_equal(guest_used(&receive)[1], 3);
     set_common(VIRTIO_COMMON_STATUS, 1, 0);
-    assert_false(virtio_console_input(device, "more", 4)); /* it is for somebody else */
+    size_t taken;
+    assert_false(virtio_console_input(device, "more", 4, &taken)); /* it is for somebody else */
+}
+
+/* What finds no buffers waits for them, and the driver is asked to tell. */
+static void console_holds_input_back(void **state) {
+    (void)state;
+    static const char text[] = "a line that is longer than its buffers";
+    uint64_t at = guest_alloc(64, 1);
+    input(text);
+    for (unsigned i = 0; i < sizeof(text) - 1; i += 5) {
+        assert_ptr_equal(waiting, text + i);
+        guest_add(&receive, &(struct guest_buffer){at + i, 5, true}, 1);
+        assert_true(guest_kick(&g, &receive));
+    }
+    assert_memory_equal(guest_ram + at, text, sizeof(text));
 }
 
 /* The host's console takes what is typed while the VMM waits until it has room for output. */
@@ -476,6 +504,7 @@ int main(void) {
         ENTROPY(state_comes_back),
         cmocka_unit_test_setup_teardown(console_writes, open_console, close_device),
         cmocka_unit_test_setup_teardown(console_takes_input, open_console, close_device),
+        cmocka_unit_test_setup_teardown(console_holds_input_back, open_console, close_device),
         cmocka_unit_test_setup_teardown(console_takes_input_while_it_writes, open_console,
                                         close_device),
     };

@@ -83,7 +83,7 @@ static void command(const char *line) {
         start(new_depth, new_rounds);
 }
 
-static void typed(void *context, const char *text, size_t bytes) {
+static size_t typed(void *context, const char *text, size_t bytes) {
     static char line[32];
     static size_t length;
     (void)context;
@@ -97,6 +97,7 @@ static void typed(void *context, const char *text, size_t bytes) {
             line[length++] = text[i];
         }
     }
+    return bytes;
 }
 
 int main(int argc, char **argv) {

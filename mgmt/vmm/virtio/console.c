@@ -14,6 +14,7 @@
 struct virtio_console {
     struct virtio_device device;
     void (*write)(const char *text, size_t bytes);
+    void (*drained)(void);
     uint32_t written;             /* of the chain at the head of the transmit queue */
     struct virtqueue_chain chain; /* being transmitted */
     struct virtqueue_chain input; /* what is typed may come while `write` waits for room */
@@ -60,19 +61,29 @@ static bool serve(struct virtio_device *d, unsigned queue) {
     if (queue == QUEUE_TRANSMIT)
         return serve_transmit(of_device(d));
     virtqueue_refuse_notification(&d->queue[queue].ring); /* buffers are taken as input comes */
+    of_device(d)->drained();
     return false;
 }
 
-bool virtio_console_input(struct virtio_device *d, const char *text, size_t bytes) {
+/* A chain for input. False: there is none; the driver has been asked to notify of the next. */
+static bool take_input(struct virtio_console *v) {
+    struct virtio_device *d = &v->device;
+    return virtio_take(d, QUEUE_RECEIVE, &v->input) ||
+           (virtio_idle(d, QUEUE_RECEIVE) && virtio_take(d, QUEUE_RECEIVE, &v->input));
+}
+
+bool virtio_console_input(struct virtio_device *d, const char *text, size_t bytes, size_t *taken) {
     struct virtio_console *v = of_device(d);
+    *taken = 0;
     if (!virtio_running(d, QUEUE_RECEIVE))
         return false;
-    while (bytes > 0 && virtio_take(d, QUEUE_RECEIVE, &v->input)) {
-        uint32_t written = pieces_write(chain_writable(&v->input), v->input.writable, 0, text,
-                                        bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX);
+    while (*taken < bytes && take_input(v)) {
+        size_t left = bytes - *taken;
+        uint32_t written =
+            pieces_write(chain_writable(&v->input), v->input.writable, 0, text + *taken,
+                         left < UINT32_MAX ? (uint32_t)left : UINT32_MAX);
         virtqueue_complete(&d->queue[QUEUE_RECEIVE].ring, v->input.head, written);
-        text += written;
-        bytes -= written;
+        *taken += written;
     }
     virtio_publish(d, QUEUE_RECEIVE);
     return true;
@@ -83,6 +94,7 @@ static void start(struct virtio_device *d) {
 }
 
 struct virtio_device *virtio_console_open(void (*write)(const char *text, size_t bytes),
+                                          void (*drained)(void),
                                           void (*message)(uint64_t address, uint32_t data)) {
     static const struct virtio_class class = {.type = VIRTIO_TYPE_CONSOLE,
                                               .pci_class = PCI_CLASS_OTHER,
@@ -93,6 +105,7 @@ struct virtio_device *virtio_console_open(void (*write)(const char *text, size_t
     if (!v)
         return NULL;
     v->write = write;
+    v->drained = drained;
     virtio_init(&v->device,
                 &(struct virtio_settings){.class = &class, .queues = QUEUES, .message = message});
     return &v->device;

@@ -6,10 +6,12 @@
 
 #include "mgmt/vmm/virtio/device.h"
 
-/* write: takes what the driver writes. NULL: no memory. */
+/* write: takes what the driver writes. drained: there are buffers again for input that was refused;
+ * called also when none was. NULL: no memory. */
 struct virtio_device *virtio_console_open(void (*write)(const char *text, size_t bytes),
+                                          void (*drained)(void),
                                           void (*message)(uint64_t address, uint32_t data));
 
-/* What was typed; what finds no place in the driver's buffers is lost. False: there is no driver.
- */
-bool virtio_console_input(struct virtio_device *d, const char *text, size_t bytes);
+/* What was typed, and how much of it found a place in the driver's buffers. False: there is no
+ * driver. */
+bool virtio_console_input(struct virtio_device *d, const char *text, size_t bytes, size_t *taken);

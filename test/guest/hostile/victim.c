@@ -124,12 +124,13 @@ static void transmit(void) {
 }
 
 /* It answers what is typed, as a shell does. What is typed meanwhile comes afterwards. */
-static void typed(void *context, const char *text, size_t bytes) {
+static size_t typed(void *context, const char *text, size_t bytes) {
     (void)context;
     expect(++typed_depth == 1);
     for (unsigned i = 0; i < 4; i++)
         printf("%.*s\n", bytes < 20 ? (int)bytes : 20, text);
     typed_depth--;
+    return bytes;
 }
 
 static void told_time(void *context, uint64_t wall_ns) {
