@@ -46,6 +46,7 @@ enum bh_space_kind {
 #define BH_REGION_WRITE 0x02u /* map writable */
 #define BH_REGION_EXEC 0x04u  /* map executable (together with writable only in a guest Space) */
 #define BH_REGION_ADDR 0x08u  /* learn the host-physical address (drivers without an IOMMU) */
+#define BH_REGION_DIRTY 0x10u /* learn what has been written through its mapping */
 
 #define BH_SPACE_MAP 0x01u  /* map Regions into it */
 #define BH_SPACE_BIND 0x02u /* let Contexts, or Vcpus, run on it */

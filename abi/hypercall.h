@@ -108,11 +108,11 @@ enum bh_hypercall {
 
     /* REVOKE(ref slot)
      * Removes all capabilities derived from this one, wherever they are, and all that dies with
-     * them. On OK no CPU can use any of them. An empty slot is no error. The caller, or a table that
-     * it names the slot by, may be among what dies; then it cannot make the call again. What is left
-     * are capabilities like all others: whoever revokes the slot, or one above it, goes on there;
-     * CapTables that were dying are emptied by any DELETE or REVOKE, and before RETYPE hands out
-     * memory. Rights: CAPTABLE_MANAGE. Statuses: OK, AGAIN. Bound: as DELETE. */
+     * them. On OK no CPU can use any of them. An empty slot is no error. The caller, or a table
+     * that it names the slot by, may be among what dies; then it cannot make the call again. What
+     * is left are capabilities like all others: whoever revokes the slot, or one above it, goes on
+     * there; CapTables that were dying are emptied by any DELETE or REVOKE, and before RETYPE hands
+     * out memory. Rights: CAPTABLE_MANAGE. Statuses: OK, AGAIN. Bound: as DELETE. */
     BH_HC_REVOKE = 13,
 
     /* SCRUB(ref untyped) -> clean_bytes
@@ -212,7 +212,18 @@ enum bh_hypercall {
      * TOO_DEEP. Bound: constant. */
     BH_HC_DOORBELL = 28,
 
-    BH_HC_COUNT = 29,
+    /* REGION_DIRTY(ref region, page) -> bits, pages
+     * What has been written through this mapping of a Region since the last call that told of it,
+     * and at first all: bit i is page `page + i`, and `pages` how many pages this tells of. Of a
+     * large page bit 0 stands for the whole, and `page` must be its first. The next write to a page
+     * shows again. Writes are those of ring 3 or of a guest, its page tables' accessed and dirty
+     * flags included; what goes through another mapping of the same memory shows in that one, and
+     * what a device writes shows nowhere: whoever sets it to work has to account for it.
+     * Rights: REGION_DIRTY. Statuses: OK, BAD_ARG (page not mapped, or inside a large page).
+     * Bound: 64 page-table entries. */
+    BH_HC_REGION_DIRTY = 29,
+
+    BH_HC_COUNT = 30,
 };
 
 #define BH_IRQ_SOURCE_MSI (~0ull)
@@ -285,5 +296,5 @@ enum bh_counter {
     BH_COUNTER_COUNT = 8,
 };
 
-_Static_assert(BH_HC_COUNT == 29, "hypercalls are append-only");
+_Static_assert(BH_HC_COUNT == 30, "hypercalls are append-only");
 _Static_assert(BH_REG_COUNT == 25, "registers are append-only");

@@ -160,6 +160,16 @@ static inline enum bh_status hc_region_address(bh_ref region, uint64_t *hpa) {
     return hc_get(BH_HC_REGION_ADDRESS, region, 0, 0, hpa);
 }
 
+/* *bits: page `page` in bit 0; *pages: how many they are of. */
+static inline enum bh_status hc_region_dirty(bh_ref region, uint64_t page, uint64_t *bits,
+                                             uint64_t *pages) {
+    struct hc_values values;
+    enum bh_status status = hc_call(BH_HC_REGION_DIRTY, region, page, 0, 0, 0, 0, &values);
+    *bits = values.first;
+    *pages = values.second;
+    return status;
+}
+
 static inline enum bh_status hc_irq_attach(bh_ref irq, bh_slot system, uint64_t source,
                                            uint64_t *msi_address, uint64_t *msi_data) {
     struct hc_values values;

@@ -41,7 +41,13 @@ enum bh_status arch_space_map(struct space *space, uint64_t va, struct pa addres
  * before va_end - pages. */
 uint64_t arch_space_unmap(struct space *space, uint64_t va_end, uint64_t pages, uint32_t *entries);
 
-/* No CPU uses a translation of this Space that has been unmapped. */
+/* Of up to `pages` mapped pages from va on: which have been written since the last call, the first
+ * in bit 0, and how many they are: at most ARCH_DIRTY_PAGES, or one large page, which is one bit.
+ * 0: va is inside a large page. They count as not written once the Space has been flushed. */
+#define ARCH_DIRTY_PAGES 64u
+uint64_t arch_space_take_dirty(struct space *space, uint64_t va, uint64_t pages, uint64_t *bits);
+
+/* No CPU uses a translation of this Space that has been unmapped, or was taken for written. */
 void arch_space_flush(struct space *space);
 
 /* No CPU has it loaded any more. */

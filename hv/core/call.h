@@ -26,6 +26,6 @@ static inline struct result answer(enum bh_status status) {
 typedef struct result act(const struct call *call);
 
 act act_retype, act_copy, act_move, act_narrow, act_delete, act_revoke, act_scrub, act_map,
-    act_unmap, act_bind, act_cap_info, act_region_address;
+    act_unmap, act_bind, act_cap_info, act_region_address, act_region_dirty;
 act act_ctx_sched, act_ctx_resume, act_ctx_suspend, act_ctx_get, act_ctx_set;
 act act_irq_attach, act_system, act_doorbell;

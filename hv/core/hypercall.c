@@ -136,6 +136,7 @@ static const struct {
     [BH_HC_DOORBELL] =
         {act_doorbell,
          {[0] = CAP(SPACE, BH_SPACE_MAP), [3] = {OPTIONAL, BH_TYPE_EVENT, BH_EVENT_SIGNAL}}},
+    [BH_HC_REGION_DIRTY] = {act_region_dirty, {ANY_CAP(REGION, BH_REGION_DIRTY)}},
 };
 _Static_assert(COUNT(structural_calls) == BH_HC_COUNT, "complete");
 

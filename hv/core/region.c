@@ -1,6 +1,6 @@
 /* Mappings: a Region capability is mapped at most once, in one Space; each Space threads a list
  * through the slots mapped in it. Map and unmap keep their progress in the slot. */
-#include "hv/core/core.h"
+#include "hv/core/call.h"
 
 /* Puts a Region whose successor is set into its Space's list, where `link` is the pointer to it. */
 static void space_enter(struct slot *region, struct slot **link) {
@@ -96,6 +96,18 @@ bool region_unmap(struct write_held held, struct slot *region, uint32_t *work) {
         return false;
     space_leave(region);
     return true;
+}
+
+struct result act_region_dirty(const struct call *call) {
+    const struct slot *region = call->slot[0];
+    struct space *space = region->region.space;
+    uint64_t page = call->value[1], bits;
+    if (page >= region->region.mapped)
+        return answer(BH_BAD_ARG);
+    uint64_t va = (region->region.va_page + page) << PAGE_SHIFT;
+    uint64_t pages = arch_space_take_dirty(space, va, region->region.mapped - page, &bits);
+    arch_space_flush(space);
+    return (struct result){pages ? BH_OK : BH_BAD_ARG, bits, pages};
 }
 
 /* The table pages die with the Space, but between two steps it can still be bound and run on: what

@@ -24,7 +24,7 @@ struct arch_context {
 
 struct arch_space {
     struct pa root; /* the PML4 table */
-    bool stale;     /* unmapped since the last flush, and a TLB may still know it */
+    bool stale;     /* unmapped or told of since the last flush, and a TLB may know it still */
     uint64_t flush; /* of a guest Space: number of its last flush, different for each Space */
 };
 

@@ -146,6 +146,23 @@ uint64_t arch_space_unmap(struct space *space, uint64_t va_end, uint64_t pages, 
     return done;
 }
 
+/* New entries are dirty already, so that only what is asked for costs the processor a write. */
+uint64_t arch_space_take_dirty(struct space *space, uint64_t va, uint64_t pages, uint64_t *bits) {
+    unsigned level = 1;
+    uint64_t *entry = walk(space, va, &level), done = 0;
+    *bits = 0;
+    if (va % (pages_at(level) * PAGE_BYTES))
+        return 0;
+    do {
+        if (__atomic_fetch_and(entry, ~(uint64_t)PTE_D, __ATOMIC_RELAXED) & PTE_D)
+            *bits |= 1ull << done;
+        done++;
+    } while (level == 1 && done < min_u64(pages, ARCH_DIRTY_PAGES) &&
+             (uint64_t)++entry % PAGE_BYTES);
+    space->arch.stale |= *bits != 0;
+    return level == 1 ? done : pages_at(level);
+}
+
 uint64_t arch_guest_end(void) {
     return 1ull << (features.physical_bits < GPA_BITS_MAX ? features.physical_bits : GPA_BITS_MAX);
 }

@@ -183,6 +183,7 @@ static void measure_regions(void) {
     measure("retype_region", BH_HC_RETYPE, OWN(S_FRAMES), BH_TYPE_REGION, PAGES, OWN(S_REGION), 0);
     uint64_t va = small_pages_at(VA);
     measure("map", BH_HC_MAP, OWN(S_REGION), OWN(BH_INIT_SPACE), va, rw, 0);
+    measure("region_dirty", BH_HC_REGION_DIRTY, OWN(S_REGION), 0, 0, 0, 0);
     measure("unmap", BH_HC_UNMAP, OWN(S_REGION), 0, 0, 0, 0);
     for (unsigned i = 0; i < LEAVES; i++) {
         expect_ok(hc_copy(OWN(S_REGION), LEAF(i), rw, i, 1), "copy");

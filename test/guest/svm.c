@@ -445,7 +445,44 @@ static void time_claims(void) {
 /* --- Large pages ---------------------------------------------------------------------------------
  */
 
+GUEST(guest_write, 32, "movl $1, 0x9000; mov 0xa000, %eax; movl $1, 0xb123; hlt")
 GUEST(guest_touch, 32, "mov 0x40001000, %eax; mov %eax, 0x40100000; mov 0x401ff000, %eax; hlt")
+
+static uint64_t dirty_of(bh_ref region, uint64_t page) {
+    uint64_t bits = 0, pages;
+    hc_region_dirty(region, page, &bits, &pages);
+    return bits;
+}
+
+/* Pages that were written show, once, in the account of who wrote them; others do not. */
+static void dirty_claims(void) {
+    bh_ref own = machine_cap(&m, M_MEMORY), guest = machine_cap(&m, M_GUEST_MEMORY);
+    uint64_t bits, pages;
+    START(&m, 32, guest_write);
+    bool good = hc_region_dirty(guest, 0, &bits, &pages) == BH_OK && bits == 0xffff &&
+                pages == MEMORY_PAGES && dirty_of(guest, 0) == 0;
+    for (unsigned i = 0; i < 2; i++) {
+        START(&m, 32, guest_write);
+        dirty_of(own, 0);
+        good = good && machine_exits(&m, BH_EXIT_HLT) && dirty_of(own, 0) == 0 &&
+               dirty_of(guest, 0) == (1 << 9 | 1 << 11) && dirty_of(guest, 0) == 0;
+    }
+    check("svm.dirty", good);
+
+    m.memory[DATA_GPA] = 1;
+    good = dirty_of(guest, 0) == 0 && dirty_of(own, 0) == 1 << 8 && dirty_of(own, 0) == 0;
+    m.memory[DATA_GPA] = 2;
+    check("svm.dirty_by_vmm", good && dirty_of(own, 0) == 1 << 8);
+
+    bh_ref copy = OWN(TEST_SLOT + 5);
+    good = hc_region_dirty(guest, MEMORY_PAGES, &bits, &pages) == BH_BAD_ARG &&
+           hc_region_dirty(guest, ~0ull, &bits, &pages) == BH_BAD_ARG;
+    expect_ok(hc_copy(guest, copy, BH_RIGHTS_ALL & ~BH_REGION_DIRTY, 0, 0), "copy");
+    check("svm.dirty_is_fenced",
+          good && hc_region_dirty(copy, 0, &bits, &pages) == BH_BAD_RIGHTS &&
+              hc_region_dirty(machine_cap(&m, M_SPACE), 0, &bits, &pages) == BH_BAD_CAP);
+    expect_ok(hc_delete_all(copy), "delete");
+}
 
 /* 2 MiB of frames, aligned or not by a page. */
 #define LARGE_GPA 0x40000000ull
@@ -464,8 +501,13 @@ static bool large_mapping(uint64_t first_page) {
     expect_ok(hc_map_all(part, space, LARGE_GPA, BH_REGION_READ | BH_REGION_WRITE | BH_REGION_EXEC),
               "map");
     expect_ok(hc_cap_info(space, 1, &pages, &after), "info");
+    /* A page of 2 MiB is told of as one, small ones each. */
+    uint64_t bits, told;
+    bool good = dirty_of(part, 0) == (first_page ? ~0ull : 1) && dirty_of(part, 0) == 0;
+    enum bh_status middle = hc_region_dirty(part, 256, &bits, &told);
+    good = good && middle == (first_page ? BH_OK : BH_BAD_ARG);
     START(&m, 32, guest_touch);
-    bool good = machine_exits(&m, BH_EXIT_HLT);
+    good = good && machine_exits(&m, BH_EXIT_HLT) && dirty_of(part, first_page ? 256 : 0) == 1;
     expect_ok(hc_unmap_all(part), "unmap");
     START(&m, 32, guest_touch);
     good = good && memory_exit(LARGE_GPA + 0x1000, 0);
@@ -505,6 +547,7 @@ _Noreturn void guest_start(const struct bh_bootinfo *info) {
     nmi_deadline_claim();
     time_claims();
     mapping_claims();
+    dirty_claims();
     /* Last: it ends Bochs 2.7, which does not know the intercept. */
     START(&m, 32, guest_triple);
     check("svm.shutdown", machine_exits(&m, BH_EXIT_SHUTDOWN));

@@ -870,6 +870,26 @@ static void m_region_address(struct call *call) {
         expect_values(call, CAP(cap)->base, 0);
 }
 
+/* The processor writes nothing here: unit `core_region` does. */
+static void m_region_dirty(struct call *call) {
+    int cap = named(call, call->argument[0], false, BH_TYPE_REGION, BH_REGION_DIRTY);
+    uint64_t page = call->argument[1], left = 0;
+    if (cap != M_NONE && CAP(cap)->space != M_NONE && page < CAP(cap)->mapped) {
+        left = CAP(cap)->mapped - page;
+        uint64_t va = CAP(cap)->va + page * PAGE_BYTES;
+        bool large = fake_translate(OBJECT(CAP(cap)->space)->real, va).large;
+        error(call, large && va % (FAKE_LARGE_PAGES * PAGE_BYTES), BH_BAD_ARG);
+    }
+    error(call, left == 0, BH_BAD_ARG);
+    if (!agreed(call))
+        return;
+    uint64_t bits = call->caller->arch.value[0], told = call->caller->arch.value[1];
+    if (!told || told > left || (told > ARCH_DIRTY_PAGES && told != FAKE_LARGE_PAGES) ||
+        (told < ARCH_DIRTY_PAGES && bits >> told))
+        model_fail("REGION_DIRTY told of %llu pages of %llu", (unsigned long long)told,
+                   (unsigned long long)left);
+}
+
 /* --- Contexts ----------------------------------------------------------------------------------
  */
 
@@ -1112,6 +1132,7 @@ static void dispatch(struct call *call, uint64_t number, uint32_t vectors_before
         [BH_HC_CAP_INFO] = m_cap_info,
         [BH_HC_REGION_ADDRESS] = m_region_address,
         [BH_HC_SYSTEM] = m_system,
+        [BH_HC_REGION_DIRTY] = m_region_dirty,
     };
     if (number >= BH_HC_COUNT || !calls[number]) {
         error(call, true, BH_BAD_CALL);

@@ -293,8 +293,10 @@ static void hypercall_step(void) {
         DO(BH_HC_CTX_SET, full(BH_TYPE_CONTEXT), draw(27), one_in(4) ? nonsense() : 0x20000);
     else if (which < 98)
         DO(BH_HC_CAP_INFO, full(BH_TYPE_NONE), draw(8) % 3);
-    else if (which < 99)
+    else if (which < 99 && one_in(2))
         DO(BH_HC_REGION_ADDRESS, full(BH_TYPE_REGION));
+    else if (which < 99)
+        DO(BH_HC_REGION_DIRTY, full(BH_TYPE_REGION), one_in(2) ? 0 : draw(600));
     else if (which < 101)
         DO(BH_HC_IRQ_ATTACH, full(BH_TYPE_IRQ), slot(BH_TYPE_SYSTEM),
            one_in(2) ? BH_IRQ_SOURCE_MSI : draw(26));

@@ -203,6 +203,82 @@ static void test_unmap_needs_no_rights_but_a_region(void **state) {
     assert_false(present(VA));
 }
 
+static uint64_t dirty(uint64_t page) {
+    return call(BH_HC_REGION_DIRTY, OWN(REGION), page);
+}
+
+static void assert_dirty(uint64_t page, uint64_t bits, uint64_t pages) {
+    OK(dirty(page));
+    assert_int_equal(world_value(0), bits);
+    assert_int_equal(world_value(1), pages);
+    assert_int_equal(fake.flushes, 1);
+}
+
+static void test_what_is_written_shows_once(void **state) {
+    (void)state;
+    set_up(100, 8);
+    OK(finish(BH_HC_MAP, OWN(REGION), OWN(SPACE), VA + PAGE_BYTES, RW));
+    assert_dirty(0, ~0ull, 64);
+    assert_dirty(64, (1ull << 36) - 1, 36);
+    assert_dirty(0, 0, 64);
+    fake_write(world_object(SPACE), VA + PAGE_BYTES);
+    fake_write(world_object(SPACE), VA + 64 * PAGE_BYTES);
+    fake_write(world_object(SPACE), VA + 100 * PAGE_BYTES);
+    assert_dirty(0, 1ull << 63 | 1, 64);
+    assert_dirty(1, 0, 64);
+    assert_dirty(99, 1, 1);
+    fake_write(world_object(SPACE), VA + PAGE_BYTES);
+    assert_dirty(0, 1, 64);
+}
+
+static void test_a_large_page_is_dirty_as_a_whole(void **state) {
+    (void)state;
+    set_up(514, 8);
+    OK(map(REGION, SPACE, VA, RW));
+    assert_dirty(0, 1, 512);
+    assert_dirty(0, 0, 512);
+    fake_write(world_object(SPACE), VA + 300 * PAGE_BYTES);
+    STATUS(BH_BAD_ARG, dirty(300));
+    STATUS(BH_BAD_ARG, dirty(511));
+    assert_dirty(0, 1, 512);
+    assert_dirty(512, 3, 2);
+}
+
+/* Each mapping has its own account of the same memory. */
+static void test_a_mapping_tells_of_its_own_writes(void **state) {
+    (void)state;
+    set_up(4, 16);
+    OK(call(BH_HC_COPY, OWN(REGION), OWN(30), RW | BH_REGION_DIRTY));
+    OK(map(REGION, SPACE, VA, RW));
+    OK(map(30, SPACE, VA + MIB2, RW));
+    assert_dirty(0, 0xf, 4);
+    OK(call(BH_HC_REGION_DIRTY, OWN(30), 0));
+    assert_int_equal(world_value(0), 0xf);
+    fake_write(world_object(SPACE), VA + MIB2 + PAGE_BYTES);
+    assert_dirty(0, 0, 4);
+    OK(call(BH_HC_REGION_DIRTY, OWN(30), 0));
+    assert_int_equal(world_value(0), 2);
+}
+
+static void test_dirty_is_refused(void **state) {
+    (void)state;
+    set_up(1300, 16);
+    STATUS(BH_BAD_ARG, dirty(0)); /* not mapped */
+    STATUS(BH_AGAIN, map(REGION, SPACE, VA + PAGE_BYTES, RW));
+    OK(dirty(ARCH_MAP_ENTRIES - 1));
+    STATUS(BH_BAD_ARG, dirty(ARCH_MAP_ENTRIES)); /* not yet */
+    STATUS(BH_BAD_ARG, dirty(1 << 27));
+    STATUS(BH_BAD_ARG, dirty(~0ull));
+    STATUS(BH_BAD_ARG, dirty(1ull << 52));
+    OK(finish(BH_HC_UNMAP, OWN(REGION)));
+    STATUS(BH_BAD_ARG, dirty(0));
+    assert_int_equal(world_value(0), 0);
+    assert_int_equal(world_value(1), 0);
+    STATUS(BH_BAD_CAP, call(BH_HC_REGION_DIRTY, OWN(SPACE), 0));
+    OK(call(BH_HC_NARROW, OWN(REGION), BH_RIGHTS_ALL & ~BH_REGION_DIRTY));
+    STATUS(BH_BAD_RIGHTS, dirty(0));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_large_pages_where_both_addresses_allow),
@@ -216,6 +292,10 @@ int main(void) {
         TEST(test_space_dies_with_mappings),
         TEST(test_space_that_dies_in_steps_stays_consistent),
         TEST(test_unmap_needs_no_rights_but_a_region),
+        TEST(test_what_is_written_shows_once),
+        TEST(test_a_large_page_is_dirty_as_a_whole),
+        TEST(test_a_mapping_tells_of_its_own_writes),
+        TEST(test_dirty_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -198,6 +198,7 @@ static enum bh_status some_call(void) {
                    : hc_ctx_set(some_ref(), (enum bh_reg)below(30), below(2) ? some_va() : next());
     case 25:
         hc_region_address(some_ref(), &value);
+        hc_region_dirty(some_ref(), below(2) ? below(1024) : next(), &value, &more);
         return hc_cap_info(some_ref(), (unsigned)below(3), &value, &more);
     case 26:
         return below(2) ? hc_irq_attach(some_ref(), below(4) ? BH_INIT_SYSTEM : some_slot(),

@@ -25,6 +25,7 @@ enum {
     ENTRY_LARGE = 0x10,
     ENTRY_TABLE = 0x20,
     ENTRY_KIND_SHIFT = 6,
+    ENTRY_DIRTY = 0x100,
 };
 #define ENTRY_ADDRESS 0xffffffffff000ull
 
@@ -165,8 +166,8 @@ enum bh_status arch_space_map(struct space *space, uint64_t va, struct pa addres
             *entry = arch_object_address(table).raw | ENTRY_TABLE;
             entry = &table[index_at(at, level - 1)];
         }
-        *entry = pa | (rights & ENTRY_RIGHTS) | ENTRY_PRESENT | (large ? ENTRY_LARGE : 0u) |
-                 (uint64_t)kind << ENTRY_KIND_SHIFT;
+        *entry = pa | (rights & ENTRY_RIGHTS) | ENTRY_PRESENT | ENTRY_DIRTY |
+                 (large ? ENTRY_LARGE : 0u) | (uint64_t)kind << ENTRY_KIND_SHIFT;
         *done += large ? FAKE_LARGE_PAGES : 1;
         fake.entries++;
     }
@@ -195,6 +196,38 @@ uint64_t arch_space_unmap(struct space *space, uint64_t va_end, uint64_t pages, 
     return done;
 }
 
+uint64_t arch_space_take_dirty(struct space *space, uint64_t va, uint64_t pages, uint64_t *bits) {
+    uint64_t told = 0;
+    *bits = 0;
+    do {
+        unsigned level;
+        uint64_t *entry = find_entry(space, va + told * PAGE_BYTES, 1, &level);
+        if (!(*entry & ENTRY_PRESENT))
+            arch_panic("fake: what is not mapped is not dirty");
+        if (*entry & ENTRY_LARGE && told)
+            return told;
+        if (*entry & ENTRY_LARGE && va % (FAKE_LARGE_PAGES * PAGE_BYTES))
+            return 0;
+        if (*entry & ENTRY_DIRTY)
+            *bits |= 1ull << told;
+        *entry &= ~(uint64_t)ENTRY_DIRTY;
+        fake.clean_unseen = *bits ? space : fake.clean_unseen;
+        if (*entry & ENTRY_LARGE)
+            return FAKE_LARGE_PAGES;
+        told++;
+    } while (told < pages && told < ARCH_DIRTY_PAGES);
+    return told;
+}
+
+void fake_write(const struct space *space, uint64_t va) {
+    unsigned level;
+    uint64_t *entry = find_entry(space, va, 1, &level);
+    if (!(*entry & ENTRY_PRESENT))
+        arch_panic("fake: a write to nothing");
+    if (fake.clean_unseen != space) /* else a TLB has it as written */
+        *entry |= ENTRY_DIRTY;
+}
+
 static void forget_stale(const struct space *space) {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < fake.stale_count; i++)
@@ -206,6 +239,8 @@ static void forget_stale(const struct space *space) {
 void arch_space_flush(struct space *space) {
     fake.flushes++;
     forget_stale(space);
+    if (fake.clean_unseen == space)
+        fake.clean_unseen = NULL;
 }
 
 void arch_space_retire(struct space *space) {

@@ -51,6 +51,7 @@ extern struct fake {
     char log[64];
     uint32_t log_length;
 
+    const struct space *clean_unseen; /* pages were told to be written, and it was not flushed */
     uint32_t stale_count;
     struct fake_stale stale[FAKE_STALE_MAX];
     uint8_t frame_dirty[FAKE_FRAME_PAGES];
@@ -74,6 +75,9 @@ struct fake_page {
     enum bh_kind kind;
 };
 struct fake_page fake_translate(const struct space *space, uint64_t va);
+
+/* A write of whoever runs on this Space. */
+void fake_write(const struct space *space, uint64_t va);
 
 /* Calls `each` for every entry of the Space's tables, in ascending order. */
 void fake_walk(const struct space *space,

@@ -216,4 +216,6 @@ void world_check(void) {
     check_contexts();
     if (fake.stale_count)
         arch_panic("world: a translation outlives its mapping");
+    if (fake.clean_unseen)
+        arch_panic("world: a page that was told is written without a trace");
 }
