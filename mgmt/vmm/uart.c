@@ -59,9 +59,9 @@ static bool put(struct uart *uart, uint8_t byte) {
     return true;
 }
 
-/* In loop mode the line is cut off. */
+/* In loop mode the line is cut off. A driver that never raised RTS means nothing by it. */
 static bool is_ready(const struct uart *uart) {
-    return (uart->mcr & (MCR_RTS | MCR_LOOP)) == MCR_RTS;
+    return !(uart->mcr & MCR_LOOP) && (uart->mcr & MCR_RTS || !uart->uses_rts);
 }
 
 size_t uart_receive(struct uart *uart, const char *text, size_t bytes) {
@@ -165,6 +165,8 @@ void uart_write(struct uart *uart, unsigned reg, uint8_t value) {
         break;
     case MCR:
         uart->mcr = value & 0x1f;
+        if (value & MCR_RTS)
+            uart->uses_rts = true;
         break;
     case SCR:
         uart->scr = value;
@@ -180,6 +182,7 @@ void uart_state(struct state *s, struct uart *uart) {
     uart_flush(uart);
     STATE_SPAN(s, uart, ier, divisor);
     STATE(s, uart->fifo);
+    STATE(s, uart->uses_rts);
     STATE(s, uart->transmitter_interrupt);
     STATE_SPAN(s, uart, input, input_count);
     state_check(s, uart->input_count <= UART_FIFO_BYTES, "more input than there is room for");

@@ -15,6 +15,7 @@ struct uart {
     uint8_t ier, lcr, mcr, scr;
     uint16_t divisor;
     bool fifo;
+    bool uses_rts;              /* has raised RTS once */
     bool transmitter_interrupt; /* THR empty, and nobody has been told */
     uint8_t input[UART_FIFO_BYTES];
     unsigned input_first, input_count;
@@ -31,8 +32,8 @@ void uart_init(struct uart *uart, void (*set_irq)(bool level),
                void (*show)(const char *text, size_t bytes), void (*drained)(void));
 /* What is still buffered is shown before. */
 void uart_state(struct state *s, struct uart *uart);
-/* Returns how many bytes it took: none while the driver does not say that it is ready (RTS). The
- * other end of the line heeds that and the FIFO, so nothing is lost here. */
+/* Returns how many bytes it took: none while the driver holds the line back (RTS). The other end
+ * heeds that and the FIFO, so nothing is lost here. */
 size_t uart_receive(struct uart *uart, const char *text, size_t bytes);
 /* Shows what is still buffered. */
 void uart_flush(struct uart *uart);

@@ -77,7 +77,7 @@ def test_virtio_console(ctx):
         vm.send("what is typed")
         vm.wait_for(r"^\[what is typed\]\s", timeout=30)
         begin = vm.cursor
-        vm.send("seq 3000; echo al''l")
+        vm.send("dmesg -n 1; seq 3000; echo al''l")  # no messages of the kernel's in between
         vm.wait_for(r"^all\s", timeout=60)
         numbers = [line for line in vm.text[begin:vm.cursor].split() if line.isdigit()]
         expect_equal(numbers[-3000:], [str(i) for i in range(1, 3001)], "what is shown of 3,000 lines")
