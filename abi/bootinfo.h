@@ -46,9 +46,8 @@ struct bh_bootinfo {
     uint32_t abi_version;
     uint64_t tsc_hz;
     uint64_t tsc_at_start; /* when hv's first instruction ran */
-    uint64_t ecam_base;    /* host-physical address of PCI segment 0's ECAM, 0 if none */
-    uint32_t ecam_first_bus;
-    uint32_t ecam_last_bus;
+    uint64_t acpi_root;    /* host-physical address of ACPI's XSDT or RSDT, in device memory */
+    uint64_t reserved_ecam;
     uint32_t cpus;
     uint32_t iommu;     /* 0: none; every claim that depends on it is void */
     uint32_t gsi_count; /* pins of all IOAPICs */

@@ -74,7 +74,7 @@ enum bh_space_kind {
 #define BH_VCPU_RUN 0x01u  /* run it, fetch its state */
 #define BH_VCPU_BIND 0x02u /* bind Space and state page */
 
-#define BH_SYSTEM_RESET 0x01u /* reset, power off */
+#define BH_SYSTEM_RESET 0x01u /* reset */
 #define BH_SYSTEM_LOG 0x02u   /* write to hv's log */
 #define BH_SYSTEM_IRQ 0x04u   /* attach Irqs to interrupt sources */
 #define BH_SYSTEM_INFO 0x08u  /* read hv's counters */

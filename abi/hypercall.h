@@ -278,9 +278,9 @@ enum bh_ctx_state {
 
 enum bh_system {
     BH_SYSTEM_OP_RESET = 0, /* SYSTEM_RESET: never returns; NOT_READY if the board knows no way */
-    BH_SYSTEM_OP_POWER_OFF = 1, /* SYSTEM_RESET: never returns; NOT_READY without ACPI S5 */
-    BH_SYSTEM_OP_LOG = 2,       /* SYSTEM_LOG: argument = up to 8 characters, lowest byte first */
-    BH_SYSTEM_OP_COUNTER = 3,   /* SYSTEM_INFO: argument = enum bh_counter; BAD_ARG if unknown */
+    BH_SYSTEM_OP_RESERVED = 1, /* BAD_ARG. Power goes off by the ports that ACPI names */
+    BH_SYSTEM_OP_LOG = 2,      /* SYSTEM_LOG: argument = up to 8 characters, lowest byte first */
+    BH_SYSTEM_OP_COUNTER = 3,  /* SYSTEM_INFO: argument = enum bh_counter; BAD_ARG if unknown */
 };
 
 /* hv's counters, all since power-on. */

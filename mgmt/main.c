@@ -10,6 +10,7 @@
 #include "guestlib/guest.h"
 #include "guestlib/heap.h"
 #include "guestlib/loop.h"
+#include "mgmt/acpi.h"
 #include "mgmt/backend.h"
 #include "mgmt/console/commands.h"
 #include "mgmt/console/show.h"
@@ -119,7 +120,8 @@ void boot_main(const struct bh_bootinfo *info) {
     if (!host_random_is_good())
         log_line("mgmt", "no RDRAND: guests' random seeds can be guessed");
     mgmt.archive = host_map_archive(&mgmt.archive_bytes);
-    pci_start(info->ecam_base, info->ecam_first_bus, info->ecam_last_bus);
+    struct acpi_ecam ecam = acpi_start(info->acpi_root);
+    pci_start(ecam.base, ecam.first_bus, ecam.last_bus);
     block_start(mgmt.archive, mgmt.archive_bytes);
     net_start();
     domains_start(mgmt.archive, mgmt.archive_bytes);

@@ -27,7 +27,7 @@ enum bh_status dma_alloc(size_t bytes, struct dma_memory *out); /* OK, NO_MEMORY
 void dma_free(struct dma_memory *memory); /* the device must have been reset or drained before */
 
 /* Device registers, uncached. base and bytes: whole pages. OK, NO_MEMORY, BAD_ARG (not device
- * memory, or mapped already). Never unmapped. */
+ * memory, or mapped already). Never unmapped; *va is at a constant distance from base. */
 enum bh_status mmio_map(struct hpa base, size_t bytes, volatile void **va);
 
 /* One message-signalled interrupt; the handler runs from the event loop and the interrupt is

@@ -2,6 +2,7 @@
 
 #include "guestlib/loop.h"
 #include "guestlib/tsc.h"
+#include "mgmt/acpi.h"
 #include "mgmt/console/uart.h"
 #include "mgmt/domain/domain.h"
 #include "mgmt/hv.h"
@@ -22,11 +23,14 @@ static struct {
 static void go(void *context) {
     (void)context;
     loop_timer_cancel(&power.limit);
-    uint64_t ignored;
     bool off = power.end == POWER_OFF;
     log_line("mgmt", "%s", off ? "power off" : "reset");
     uart_flush();
-    hv_system(off ? BH_SYSTEM_OP_POWER_OFF : BH_SYSTEM_OP_RESET, 0, &ignored);
+    uint64_t ignored;
+    if (off)
+        acpi_power_off();
+    else
+        hv_system(BH_SYSTEM_OP_RESET, 0, &ignored);
     log_line("mgmt", "the board knows no way to %s; switch it by hand: all guests are off",
              off ? "switch off" : "reset");
     power.going = false;

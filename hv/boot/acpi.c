@@ -1,16 +1,14 @@
-/* The ACPI tables that hv itself needs: ACPI 6.5, chapter 5; PCI Firmware 3.3 for MCFG; VT-d 4.1
- * and AMD I/O Virtualization 3.07 for where IOMMU registers lie. A table whose checksum is wrong
- * ends the start; a field that lies beyond its table's end reads as 0. */
+/* The ACPI tables that hv itself needs: ACPI 6.5, chapter 5; VT-d 4.1 and AMD I/O Virtualization
+ * 3.07 for where IOMMU registers lie. A table whose checksum is wrong ends the start; a field that
+ * lies beyond its table's end reads as 0. All others are read in ring 3. */
 #include "hv/boot/boot.h"
 
 /* Offsets of fields, by table. */
 enum { RSDP_REVISION = 15, RSDP_RSDT = 16, RSDP_V1_BYTES = 20, RSDP_XSDT = 24 };
 enum { HEADER_LENGTH = 4, HEADER_BYTES = 36 };
-enum { FADT_DSDT = 40, FADT_SMI_CMD = 48, FADT_ACPI_ENABLE = 52, FADT_X_DSDT = 140 };
-enum { FADT_PM1A_CNT = 64, FADT_PM1B_CNT = 68 };
-enum { MADT_ENTRIES = 44, MCFG_ENTRIES = 44, DMAR_ENTRIES = 48, IVRS_ENTRIES = 48 };
+enum { MADT_ENTRIES = 44, DMAR_ENTRIES = 48, IVRS_ENTRIES = 48 };
 /* Values in them. */
-enum { MADT_IOAPIC = 1, MADT_OVERRIDE = 2, MCFG_ENTRY_BYTES = 16 };
+enum { MADT_IOAPIC = 1, MADT_OVERRIDE = 2 };
 enum { MPS_POLARITY = 3, MPS_POLARITY_LOW = 3, MPS_TRIGGER = 3 << 2, MPS_TRIGGER_LEVEL = 3 << 2 };
 enum { DMAR_DRHD = 0, IVRS_IVHD_FIRST = 0x10, IVRS_IVHD_LAST = 0x4f };
 enum { IVHD_REGISTER_BYTES = 0x80000 };
@@ -74,18 +72,6 @@ static void read_madt(struct acpi *acpi, const uint8_t *madt) {
         panic("the firmware's ACPI tables name no IOAPIC (MADT); update the firmware");
 }
 
-/* MCFG: entries of base, segment, first and last bus. Segment 0 is what init is told of. */
-static void read_mcfg(struct acpi *acpi, const uint8_t *mcfg) {
-    for (uint64_t at = MCFG_ENTRIES; field(mcfg, at, 8); at += MCFG_ENTRY_BYTES) {
-        if (field(mcfg, at + 8, 2) != 0)
-            continue;
-        acpi->ecam_base = field(mcfg, at, 8);
-        acpi->ecam_first_bus = (uint32_t)field(mcfg, at + 10, 1);
-        acpi->ecam_last_bus = (uint32_t)field(mcfg, at + 11, 1);
-        return;
-    }
-}
-
 /* IOMMU register blocks, which no domain may reach whether hv uses them or not. */
 static void read_iommus(struct acpi *acpi, const uint8_t *dmar, const uint8_t *ivrs) {
     uint64_t bytes;
@@ -102,50 +88,13 @@ static void read_iommus(struct acpi *acpi, const uint8_t *dmar, const uint8_t *i
     }
 }
 
-/* Name (\_S5, Package () { SLP_TYPa, SLP_TYPb, ... }): found by its bytes, without interpreting.
- * AML: 20.2. */
-enum { AML_NAME = 0x08, AML_BYTE = 0x0a, AML_ROOT = '\\', PKG_LENGTH_BYTES_SHIFT = 6 };
-
-static void read_s5(const uint8_t *dsdt) {
-    static const char name[] = "_S5_\x12"; /* and PackageOp */
-    uint64_t end = field(dsdt, HEADER_LENGTH, 4);
-    for (uint64_t at = HEADER_BYTES; at < end; at++) {
-        uint64_t before = field(dsdt, at - 1, 1);
-        if (field(dsdt, at, 5) != read_bytes(name, 5) || (before != AML_NAME && before != AML_ROOT))
-            continue;
-        at += 5;
-        at += 1 + (field(dsdt, at, 1) >> PKG_LENGTH_BYTES_SHIFT); /* PkgLength */
-        at += 1;                                                  /* NumElements */
-        for (unsigned i = 0; i < 2; i++) {
-            if (field(dsdt, at, 1) == AML_BYTE)
-                at++;
-            board.sleep_type[i] = (uint8_t)field(dsdt, at++, 1); /* ZeroOp, OneOp: 0, 1 */
-        }
-        board.can_sleep = board.pm1_control[0] != 0;
-        return;
-    }
-}
-
-static void read_fadt(const uint8_t *fadt) {
-    board.pm1_control[0] = (uint16_t)field(fadt, FADT_PM1A_CNT, 4);
-    board.pm1_control[1] = (uint16_t)field(fadt, FADT_PM1B_CNT, 4);
-    board.smi_command = (uint16_t)field(fadt, FADT_SMI_CMD, 4);
-    board.acpi_enable = (uint8_t)field(fadt, FADT_ACPI_ENABLE, 1);
-    uint64_t dsdt = field(fadt, FADT_X_DSDT, 8);
-    if (!dsdt)
-        dsdt = field(fadt, FADT_DSDT, 4);
-    if (dsdt)
-        read_s5(table_at(dsdt));
-}
-
 void acpi_read(struct acpi *acpi, const uint8_t *rsdp) {
     if (!rsdp[0] || !checksum_good(rsdp, RSDP_V1_BYTES))
         panic("the firmware has no ACPI tables (RSDP); hv needs them to find the IOAPICs");
     uint64_t xsdt = rsdp[RSDP_REVISION] >= 2 ? read_bytes(rsdp + RSDP_XSDT, 8) : 0;
     unsigned pointer_bytes = xsdt ? 8 : 4;
-    const uint8_t *root = table_at(xsdt ? xsdt : read_bytes(rsdp + RSDP_RSDT, 4));
+    acpi->root = xsdt ? xsdt : read_bytes(rsdp + RSDP_RSDT, 4);
+    const uint8_t *root = table_at(acpi->root);
     read_madt(acpi, find(root, pointer_bytes, "APIC"));
-    read_mcfg(acpi, find(root, pointer_bytes, "MCFG"));
-    read_fadt(find(root, pointer_bytes, "FACP"));
     read_iommus(acpi, find(root, pointer_bytes, "DMAR"), find(root, pointer_bytes, "IVRS"));
 }

@@ -24,7 +24,7 @@ void ranges_add(struct ranges *ranges, uint64_t base, uint64_t end);
 void ranges_subtract(struct ranges *ranges, uint64_t base, uint64_t end); /* all pages it touches */
 
 /* Types of the memory map: ACPI 6.5, 15.2. */
-enum { MAP_RAM = 1, MAP_RESERVED = 2, MAP_ACPI = 3, MAP_ACPI_NVS = 4, MAP_UNUSABLE = 5 };
+enum { MAP_RAM = 1, MAP_UNUSABLE = 5 }; /* others: the firmware's */
 
 /* An entry of the memory map, in the form that both loaders have it in. */
 struct map_entry {
@@ -61,8 +61,7 @@ void tables_map_objects(const struct range *objects);
 
 /* acpi.c */
 struct acpi {
-    uint64_t ecam_base;
-    uint32_t ecam_first_bus, ecam_last_bus;
+    uint64_t root;      /* physical address of XSDT or RSDT */
     struct ranges kept; /* registers of IOAPICs and IOMMUs */
     bool iommu;         /* the board has one */
 };

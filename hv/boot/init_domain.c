@@ -183,9 +183,7 @@ static void fill_bootinfo(struct bh_bootinfo *info, const struct boot *boot) {
     info->abi_version = BH_ABI_VERSION;
     info->tsc_hz = boot->tsc_hz;
     info->tsc_at_start = boot->tsc_at_start;
-    info->ecam_base = boot->acpi.ecam_base;
-    info->ecam_first_bus = boot->acpi.ecam_first_bus;
-    info->ecam_last_bus = boot->acpi.ecam_last_bus;
+    info->acpi_root = boot->acpi.root;
     info->cpus = cpu_count;
     info->gsi_count = ioapic_gsi_count();
     info->context_bytes = (uint32_t)object_bytes(BH_TYPE_CONTEXT, 0);

@@ -47,8 +47,7 @@ _Noreturn void boot_main(uint64_t protocol, uint64_t information, uint64_t tsc) 
     acpi_read(&boot.acpi, boot.loader.rsdp);
     boot.tsc_hz = clock_init();
     memory_divide(&boot.memory, &boot.loader, &boot.acpi);
-    log_print("hv: TSC %lu kHz; %u interrupt pins; ECAM at %lx\n", boot.tsc_hz / 1000,
-              ioapic_gsi_count(), boot.acpi.ecam_base);
+    log_print("hv: TSC %lu kHz; %u interrupt pins\n", boot.tsc_hz / 1000, ioapic_gsi_count());
     log_print("hv: no IOMMU%s: a device can reach all memory; every claim that depends on an "
               "IOMMU is void\n",
               boot.acpi.iommu ? " in use, although there is one" : "");

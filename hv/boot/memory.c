@@ -11,16 +11,13 @@ enum { OBJECT_FRACTION = 32, SHARED_FRACTION = 1024 };
 #define MSI_RANGE 0xfee00000ull  /* SDM 3A, 10.11.1: a write here is an interrupt */
 #define MSI_RANGE_END 0xfef00000ull
 
-static bool is_ram(uint32_t type) {
-    return type == MAP_RAM || type == MAP_ACPI || type == MAP_ACPI_NVS || type == MAP_UNUSABLE;
-}
-
 static uint64_t end_of(const struct map_entry *entry) {
     return entry->base + min_u64(entry->bytes, UINT64_MAX - entry->base);
 }
 
-/* Frames: RAM that nothing else claims. Devices: every address that is not RAM and does not steer
- * the processor's own interrupts or the IOMMUs. */
+/* Frames: RAM that nothing else claims. Devices: every address that is not RAM (the firmware's own
+ * counts as a device: its ACPI tables are read in ring 3) and does not steer the processor's own
+ * interrupts or the IOMMUs. */
 static void divide_by_map(struct memory *memory, const struct loader *loader) {
     const struct map_entry *end = &loader->map[loader->map_count];
     ranges_add(&memory->devices, 0, 1ull << features.physical_bits);
@@ -33,7 +30,7 @@ static void divide_by_map(struct memory *memory, const struct loader *loader) {
     for (const struct map_entry *entry = loader->map; entry < end; entry++) {
         if (entry->type != MAP_RAM)
             ranges_subtract(&memory->frames, entry->base, end_of(entry));
-        if (is_ram(entry->type))
+        if (entry->type == MAP_RAM || entry->type == MAP_UNUSABLE)
             ranges_subtract(&memory->devices, entry->base, end_of(entry));
     }
 }

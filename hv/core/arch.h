@@ -114,8 +114,7 @@ void arch_irq_unmask(struct irq *irq);
 uint32_t arch_port_in(uint16_t port, unsigned width_bytes);
 void arch_port_out(uint16_t port, unsigned width_bytes, uint32_t value);
 
-enum bh_status arch_reset(void);     /* returns NOT_READY if it knows no way */
-enum bh_status arch_power_off(void); /* likewise */
+enum bh_status arch_reset(void); /* returns NOT_READY if it knows no way */
 
 /* A bug of hv's own: says so, with registers and build id, and stops the machine. */
 /*@ assigns \nothing;

@@ -20,19 +20,16 @@ static void log_packed(uint64_t packed) {
 }
 
 struct result act_system(const struct call *call) {
-    /* Right that each operation needs, by enum bh_system. */
-    static const uint8_t rights[] = {BH_SYSTEM_RESET, BH_SYSTEM_RESET, BH_SYSTEM_LOG,
-                                     BH_SYSTEM_INFO};
+    /* Right that each operation needs, by enum bh_system; 0: there is none of that number. */
+    static const uint8_t rights[] = {BH_SYSTEM_RESET, 0, BH_SYSTEM_LOG, BH_SYSTEM_INFO};
     uint64_t operation = call->value[1], argument = call->value[2];
-    if (operation >= sizeof(rights))
+    if (operation >= sizeof(rights) || !rights[operation])
         return answer(BH_BAD_ARG);
     if (rights[operation] & ~call->slot[0]->rights)
         return answer(BH_BAD_RIGHTS);
     switch (operation) {
     case BH_SYSTEM_OP_RESET:
         return answer(arch_reset());
-    case BH_SYSTEM_OP_POWER_OFF:
-        return answer(arch_power_off());
     case BH_SYSTEM_OP_LOG:
         log_packed(argument);
         return answer(BH_OK);

@@ -1,5 +1,5 @@
-/* The last words: what happened, where, in which build. Uses no GS, no lock and no memory that
- * could be missing, so it works from any exception. */
+/* Reset, and the last words: what happened, where, in which build. A panic uses no GS, no lock and
+ * no memory that could be missing, so it works from any exception. */
 #include "hv/x86/x86.h"
 
 void log_build_id(void) {
@@ -14,6 +14,15 @@ static _Noreturn void stop(void) {
     log_print("; halted\n");
     for (;;)
         __asm__ volatile("cli; hlt");
+}
+
+/* An exception with no IDT to deliver it shuts the processor down, which every PC board answers
+ * with a reset (SDM 3A, 6.15, #DF). */
+enum bh_status arch_reset(void) {
+    log_print("hv: reset\n");
+    static const uint8_t no_idt[10];
+    __asm__ volatile("lidt %0; int3" ::"m"(no_idt));
+    return BH_NOT_READY;
 }
 
 void panic(const char *format, ...) {

@@ -114,13 +114,3 @@ bool ioapic_connect(uint32_t gsi, uint8_t vector, bool level); /* masked; true: 
 
 /* irq.c */
 void irq_interrupt(uint8_t vector);
-
-/* board.c: what ACPI's FADT says, set at boot. */
-struct board {
-    uint16_t pm1_control[2]; /* 0: none */
-    uint8_t sleep_type[2];   /* SLP_TYP of S5 */
-    bool can_sleep;
-    uint16_t smi_command; /* where ACPI_ENABLE goes, 0: none */
-    uint8_t acpi_enable;
-};
-extern struct board board;

@@ -1046,15 +1046,14 @@ static void m_irq_attach(struct call *call, uint32_t vectors_before) {
 }
 
 static void m_system(struct call *call) {
-    static const uint32_t rights[] = {BH_SYSTEM_RESET, BH_SYSTEM_RESET, BH_SYSTEM_LOG,
-                                      BH_SYSTEM_INFO};
+    static const uint32_t rights[] = {BH_SYSTEM_RESET, 0, BH_SYSTEM_LOG, BH_SYSTEM_INFO};
     uint64_t operation = call->argument[1];
-    error(call, operation > BH_SYSTEM_OP_COUNTER, BH_BAD_ARG);
-    own(call, call->argument[0], BH_TYPE_SYSTEM,
-        operation > BH_SYSTEM_OP_COUNTER ? 0 : rights[operation]);
+    bool exists = operation <= BH_SYSTEM_OP_COUNTER && operation != BH_SYSTEM_OP_RESERVED;
+    error(call, !exists, BH_BAD_ARG);
+    own(call, call->argument[0], BH_TYPE_SYSTEM, exists ? rights[operation] : 0);
     error(call, operation == BH_SYSTEM_OP_COUNTER && call->argument[2] >= BH_COUNTER_COUNT,
           BH_BAD_ARG);
-    error(call, operation <= BH_SYSTEM_OP_POWER_OFF, BH_NOT_READY);
+    error(call, operation == BH_SYSTEM_OP_RESET, BH_NOT_READY);
     agreed(call);
 }
 

@@ -245,7 +245,7 @@ def test_poweroff(ctx):
         for line in ("mgmt: asking all guests to end", "hello: Good-bye.", "mgmt: guest hello ended: exit status 0",
                      "mgmt: guest webd ended: exit status 0", "mgmt: power off"):
             said(vm, LINE + re.escape(line), 1)
-        order = [vm.text.index(text) for text in ("asking all guests", "guest hello ended", "hv: power off")]
+        order = [vm.text.index(text) for text in ("asking all guests", "guest hello ended", "mgmt: power off")]
         expect_equal(order, sorted(order), "the order")
 
 

@@ -217,14 +217,16 @@ static void test_system(void **state) {
     OK(call(BH_HC_SYSTEM, W_SYSTEM, BH_SYSTEM_OP_LOG, 0x6948));
     assert_string_equal(fake.log, "Hi");
     STATUS(BH_NOT_READY, call(BH_HC_SYSTEM, W_SYSTEM, BH_SYSTEM_OP_RESET));
+    STATUS(BH_BAD_ARG, call(BH_HC_SYSTEM, W_SYSTEM, BH_SYSTEM_OP_RESERVED));
     STATUS(BH_BAD_ARG, call(BH_HC_SYSTEM, W_SYSTEM, 4));
     STATUS(BH_BAD_ARG, call(BH_HC_SYSTEM, W_SYSTEM, BH_SYSTEM_OP_COUNTER, BH_COUNTER_COUNT));
     call(BH_HC_SCRUB, OWN(W_FRAMES));
     OK(call(BH_HC_SYSTEM, W_SYSTEM, BH_SYSTEM_OP_COUNTER, BH_COUNTER_SCRUBBED_PAGES));
     assert_int_equal(world_value(0), ARCH_SCRUB_PAGES);
-    static const uint8_t right[] = {BH_SYSTEM_RESET, BH_SYSTEM_RESET, BH_SYSTEM_LOG,
-                                    BH_SYSTEM_INFO};
+    static const uint8_t right[] = {BH_SYSTEM_RESET, 0, BH_SYSTEM_LOG, BH_SYSTEM_INFO};
     for (uint64_t operation = 0; operation < sizeof(right); operation++) {
+        if (operation == BH_SYSTEM_OP_RESERVED)
+            continue;
         OK(call(BH_HC_COPY, OWN(W_SYSTEM), OWN(30), (uint8_t)~right[operation]));
         STATUS(BH_BAD_RIGHTS, call(BH_HC_SYSTEM, 30, operation));
         OK(call(BH_HC_DELETE, OWN(30)));

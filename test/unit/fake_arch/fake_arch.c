@@ -417,10 +417,6 @@ enum bh_status arch_reset(void) {
     return BH_NOT_READY;
 }
 
-enum bh_status arch_power_off(void) {
-    return BH_NOT_READY;
-}
-
 void arch_log(const char *text, size_t bytes) {
     for (size_t i = 0; i < bytes; i++)
         fake.log[fake.log_length++ % sizeof(fake.log)] = text[i];
