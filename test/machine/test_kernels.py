@@ -34,10 +34,11 @@ def say(vm, command, expected, timeout=30):
     return vm.wait_for(expected, timeout=timeout)
 
 
-def boots(ctx, kernel, memory=256, check=None, mem="1024M", files=None):
+def boots(ctx, kernel, memory=256, check=None, mem="1024M", files=None, arguments=""):
     package, sums = record(ctx, kernel)
     files = files or linux.files(ctx.root, kernel)
-    with ctx.boot_pvh(guests=ctx.guests(linux=linux.definition(memory=memory)), files=files, mem=mem) as vm:
+    with ctx.boot_pvh(guests=ctx.guests(linux=linux.definition(memory=memory, arguments=arguments)),
+                      files=files, mem=mem) as vm:
         shell(vm)
         say(vm, "uname -r", "^" + re.escape(package))
         say(vm, "cat /sys/devices/system/clocksource/clocksource0/current_clocksource", r"^kvm-clock")
@@ -88,6 +89,25 @@ def test_i386_pae(ctx):
         say(vm, "grep 'System RAM' /proc/iomem", r"^100000000-")
         say(vm, "awk '/MemTotal/ { print ($2 > 3100000) ? \"EN\" \"OUGH\" : $2 }' /proc/meminfo", r"^ENOUGH")
     boots(ctx, "i386-pae-6.1", memory=3328, check=check, mem="4096M")
+
+
+@slow
+@limit(1000)
+def test_i386_pae_fills_its_memory(ctx):
+    """A file larger than what is left below 4 GiB: each page holds what was written to it, those beyond as well."""
+    part = b"".join(b"%d\n" % i for i in range(1, 200_001))
+    expected = hashlib.md5(b"".join(b"%d\n" % i + part for i in range(1, 401))).hexdigest()
+
+    def check(vm):
+        say(vm, "grep -c '^100000000-.*System RAM' /proc/iomem", r"^1\s")
+        say(vm, "awk '/LowTotal|HighTotal/ { s += $2 } END { print (s < 700000) ? \"FE\" \"W\" : s }' /proc/meminfo",
+            r"^FEW")
+        vm.send("mount -t tmpfs -o size=95% none /tmp; seq 200000 >/part; "
+                "for i in $(seq 400); do echo $i; cat /part; done >/tmp/all && echo wri''tten")
+        vm.wait_for(r"^written", timeout=400)
+        expect_equal(say(vm, "md5sum /tmp/all", r"^([0-9a-f]{32})  /tmp/all", timeout=300).group(1), expected,
+                     "what is read back")
+    boots(ctx, "i386-pae-6.1", memory=3328, check=check, mem="4096M", arguments="memmap=2560M$512M")
 
 
 @slow
