@@ -20,6 +20,8 @@ enum bh_control_cause {
     BH_CAUSE_PANIC = 2,  /* its kernel says that it cannot go on */
     BH_CAUSE_TRIPLE_FAULT = 3,
     BH_CAUSE_WATCHDOG = 4, /* it did not serve its watchdog in time */
+    BH_CAUSE_SAVED = 5,    /* it was asked to save, and all of it is on its checkpoint disk */
+    BH_CAUSE_REFUSED = 6,  /* it was to be restored, and what is on that disk cannot be */
 };
 #define BH_CONTROL_EXIT_ARGUMENT(cause, status) ((uint64_t)(cause) << 32 | (uint32_t)(status))
 #define BH_CONTROL_EXIT_CAUSE(argument) ((uint32_t)((argument) >> 32))
@@ -28,4 +30,5 @@ enum bh_control_request {
     BH_CONTROL_SHUTDOWN = 1, /* please end in order */
     BH_CONTROL_MEMORY = 2,   /* reserved: memory target, value = bytes */
     BH_CONTROL_HOTPLUG = 3,  /* reserved */
+    BH_CONTROL_SAVE = 4,     /* a VMM with a checkpoint disk: write the guest there and end it */
 };

@@ -18,6 +18,7 @@ enum bh_action {
 #define BH_DISK_READ_ONLY 0x1u
 #define BH_DISK_THROW_AWAY 0x2u /* writes are lost when the domain ends */
 #define BH_DISK_DIRECT 0x4u     /* HVM: the disk reads and writes the guest's RAM itself */
+#define BH_DISK_CHECKPOINT 0x8u /* HVM, the last one: where it is saved to; not the guest's */
 
 struct bh_definition_disk {
     char source[BH_DEFINITION_TEXT_BYTES]; /* "disk:N", "partition:NAME", "archive:FILE" */

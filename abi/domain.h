@@ -68,6 +68,7 @@ struct bh_domain_info {
 #define BH_GUEST_NO_DISK 0xffffffffu
 #define BH_GUEST_WATCHDOG 0x1u /* flags: it has a watchdog */
 #define BH_GUEST_CONSOLE 0x2u  /* its console is a virtio one, too: hvc0 */
+#define BH_GUEST_RESTORE 0x4u  /* it goes on from its checkpoint, instead of being started */
 
 /* A VMM has a Context for each of its guest's vCPUs, on its one Space and CapTable. All start at
  * the image's entry with the address of the domain information in RDI and their number in RSI; the
@@ -115,9 +116,13 @@ struct bh_guest_info {
     struct bh_guest_ram ram[BH_GUEST_RAM_MAX];
     /* What of the kernel and the initrd need not be read from the block devices. */
     struct bh_guest_file kernel, initrd;
+    /* The block device that the guest is saved to and restored from, which it does not see, or
+     * BH_GUEST_NO_DISK. */
+    uint32_t checkpoint_disk;
+    uint32_t reserved;
 };
 
 _Static_assert(sizeof(struct bh_device_info) == 120, "layout");
 _Static_assert(sizeof(struct bh_domain_info) + sizeof(struct bh_guest_info) <= 4096, "one page");
 _Static_assert(sizeof(struct bh_guest_ram) == 24 && sizeof(struct bh_guest_vcpu) == 16, "layout");
-_Static_assert(sizeof(struct bh_guest_info) == 56 + 16 * 16 + 12 * 24 + 2 * 16, "layout");
+_Static_assert(sizeof(struct bh_guest_info) == 56 + 16 * 16 + 12 * 24 + 2 * 16 + 8, "layout");

@@ -6,6 +6,7 @@
 
 #include "guestlib/front.h"
 #include "guestlib/guest.h"
+#include "guestlib/tsc.h"
 
 #define REQUESTS_MAX 64u
 #define CHUNK_BYTES 4096u
@@ -122,10 +123,37 @@ uint32_t block_front_bytes_max(const struct block_front *block) {
     return block->bytes_max;
 }
 
-void block_front_submit(struct block_front *block, struct block_io *io) {
+static void append(struct block_front *block, struct block_io *io) {
     assert(io->bytes <= block->bytes_max);
     io->next = NULL;
     *block->waiting_end = io;
     block->waiting_end = &io->next;
+}
+
+void block_front_submit(struct block_front *block, struct block_io *io) {
+    append(block, io);
     loop_post(&block->front.work);
+}
+
+struct transfer {
+    bool finished;
+    enum bh_status status;
+};
+
+static void transfer_done(struct block_io *io, enum bh_status status) {
+    *(struct transfer *)io->context = (struct transfer){true, status};
+}
+
+static bool is_finished(void *transfer) {
+    return ((struct transfer *)transfer)->finished;
+}
+
+enum bh_status block_front_transfer(struct block_front *block, struct block_io io) {
+    struct transfer transfer = {0};
+    io.done = transfer_done;
+    io.context = &transfer;
+    append(block, &io);
+    while (!front_wait(&block->front, is_finished, &transfer, NS_PER_S))
+        ;
+    return transfer.status;
 }

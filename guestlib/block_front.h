@@ -47,3 +47,7 @@ uint32_t block_front_bytes_max(const struct block_front *block);
  * any order: who needs one before another waits for its done(). Arguments are checked by the host.
  */
 void block_front_submit(struct block_front *block, struct block_io *io);
+
+/* The same, and waits for it: nothing else of the program runs meanwhile, neither events nor timers
+ * nor posted work. `done` stays free. */
+enum bh_status block_front_transfer(struct block_front *block, struct block_io io);

@@ -6,8 +6,9 @@
 #include "guestlib/tsc.h"
 
 #define REQUESTS_MAX 4u /* LISTEN, READY, EXIT, TIME */
-#define CHUNK_BYTES 64u /* no request of this class has buffers; the window is a VMM's statistics  \
-                         */
+#define CHUNK_BYTES                                                                                \
+    64u /* no request of this class has buffers; the window is a VMM's statistics                  \
+         */
 
 static struct {
     bool open;
@@ -15,6 +16,7 @@ static struct {
     struct front front;
     void (*shutdown)(void *context);
     void *shutdown_context;
+    void (*save)(void);
     void (*time)(void *context, uint64_t wall_ns_at_tsc_0);
     void *time_context;
 } control;
@@ -31,6 +33,8 @@ static void listen_completed(const struct bh_completion *completion) {
     if (completion->status != BH_OK)
         return; /* the host does not talk to us any more */
     submit(BH_CONTROL_LISTEN, 0);
+    if (completion->flags == BH_CONTROL_SAVE && control.save)
+        control.save();
     if (completion->flags != BH_CONTROL_SHUTDOWN)
         return; /* requests of later versions are no reason to fail */
     if (control.shutdown)
@@ -69,6 +73,10 @@ void control_open(void) {
 void control_on_shutdown(void (*handler)(void *context), void *context) {
     control.shutdown = handler;
     control.shutdown_context = context;
+}
+
+void control_on_save(void (*handler)(void)) {
+    control.save = handler;
 }
 
 void control_ready(void) {

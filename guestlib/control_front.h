@@ -13,6 +13,9 @@ void control_open(void);
  * 0. */
 void control_on_shutdown(void (*handler)(void *context), void *context);
 
+/* handler() runs when the host asks a VMM to save its guest. Without one nothing happens. */
+void control_on_save(void (*handler)(void));
+
 /* Tells the host that the guest serves; shown in `list`. */
 void control_ready(void);
 

@@ -284,13 +284,15 @@ static void add_disk(struct parse *p, const char **attributes) {
     const char *device = attribute(attributes, "device");
     if (strcmp(attribute(attributes, "type"), "volume") != 0)
         fail_value(p, DISK, attribute(attributes, "type"), "use type='volume'");
-    else if (device && strcmp(device, "disk") != 0)
-        fail_value(p, DISK, device, "use device='disk'");
+    else if (device && strcmp(device, "disk") != 0 && strcmp(device, "checkpoint") != 0)
+        fail_value(p, DISK, device, "use device='disk' or device='checkpoint'");
     else if (p->out->disks == BH_DEFINITION_DISKS_MAX)
         fail(p, line_now(p), "<disk>: a guest has at most %u disks; remove one",
              BH_DEFINITION_DISKS_MAX);
     else
-        p->out->disk[p->out->disks++].line = line_now(p);
+        p->out->disk[p->out->disks++] = (struct bh_definition_disk){
+            .line = line_now(p),
+            .flags = device && strcmp(device, "checkpoint") == 0 ? BH_DISK_CHECKPOINT : 0};
 }
 
 static void add_net(struct parse *p, const char **attributes) {
@@ -538,6 +540,28 @@ static void check_direct(struct parse *p) {
     }
 }
 
+/* A guest that goes on finds its disks as it left them, and its checkpoint is not among them. */
+static void check_checkpoint(struct parse *p) {
+    const struct bh_definition *out = p->out;
+    uint32_t before = 0;
+    while (before < out->disks && !(out->disk[before].flags & BH_DISK_CHECKPOINT))
+        before++;
+    if (before == out->disks)
+        return;
+    const struct bh_definition_disk *disk = &out->disk[before];
+    if (out->guest_type == BH_GUEST_PV)
+        fail(p, disk->line, "<disk>: a PV guest has no device='checkpoint'; remove it");
+    if (before + 1 != out->disks)
+        fail(p, disk->line, "<disk>: device='checkpoint' is the last one; move it");
+    if (disk->flags != BH_DISK_CHECKPOINT)
+        fail(p, disk->line,
+             "<disk>: device='checkpoint' has no <readonly/>, <transient/> or <driver>; remove it");
+    for (uint32_t i = 0; i < before; i++)
+        if (out->disk[i].flags & BH_DISK_THROW_AWAY)
+            fail(p, out->disk[i].line,
+                 "<transient>: a guest with a device='checkpoint' keeps its disks; remove it");
+}
+
 /* What cannot be seen before an element and all in it has been read. */
 static void check_end(struct parse *p, enum element e) {
     if (e == DISK && strncmp(disk_now(p)->source, "archive:", 8) == 0 &&
@@ -553,8 +577,10 @@ static void check_end(struct parse *p, enum element e) {
         fail(p, p->line[p->depth], "<watchdog>: a PV guest has none; remove it");
     if (e == DOMAIN_ && p->out->guest_type == BH_GUEST_PV && p->out->virtio_console)
         fail(p, p->line[p->depth], "<console>: only an HVM guest has one of type='virtio'");
-    if (e == DOMAIN_)
+    if (e == DOMAIN_) {
         check_direct(p);
+        check_checkpoint(p);
+    }
     if (e == CPUTUNE && p->out->quota_us > p->out->period_us)
         fail(
             p, p->line[p->depth],

@@ -67,6 +67,14 @@ static void run_resume(const struct request *request) {
     act(request, domain_resume);
 }
 
+static void run_save(const struct request *request) {
+    act(request, domain_save);
+}
+
+static void run_restore(const struct request *request) {
+    act(request, domain_restore);
+}
+
 static void run_destroy(const struct request *request) {
     act(request, domain_destroy);
 }
@@ -127,6 +135,8 @@ static const struct command commands[] = {
     {"start", "NAME", false, "start a guest that is off", run_start},
     {"pause", "NAME", false, "stop a guest where it is", run_pause},
     {"resume", "NAME", false, "let it go on", run_resume},
+    {"save", "NAME", false, "write a guest to its checkpoint disk and end it", run_save},
+    {"restore", "NAME", false, "let a guest go on from there", run_restore},
     {"shutdown", "NAME", false, "ask a guest to end; destroyed after 30 s", run_shutdown},
     {"destroy", "NAME", false, "end a guest now", run_destroy},
     {"caps", "[NAME]", true, "capabilities of mgmt, or those held on a guest", run_caps},

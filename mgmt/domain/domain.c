@@ -334,7 +334,9 @@ static void on_ended(void *context, uint64_t argument) {
     static const char *const words[] = {[BH_CAUSE_REBOOT] = "reboot",
                                         [BH_CAUSE_PANIC] = "its kernel panicked",
                                         [BH_CAUSE_TRIPLE_FAULT] = "triple fault",
-                                        [BH_CAUSE_WATCHDOG] = "its watchdog was not served"};
+                                        [BH_CAUSE_WATCHDOG] = "its watchdog was not served",
+                                        [BH_CAUSE_SAVED] = "saved",
+                                        [BH_CAUSE_REFUSED] = "its checkpoint was refused"};
     struct domain *d = context;
     uint32_t cause = BH_CONTROL_EXIT_CAUSE(argument);
     guest_console_service(&d->console);
@@ -345,6 +347,8 @@ static void on_ended(void *context, uint64_t argument) {
     snprintf(d->last_words, sizeof(d->last_words), "%s", words[cause]);
     if (cause == BH_CAUSE_REBOOT) {
         follow_policy(d, (enum bh_action)d->definition.on_reboot);
+    } else if (cause == BH_CAUSE_SAVED || cause == BH_CAUSE_REFUSED) {
+        end_life(d, false); /* it did not fail: what it is waits for a restore */
     } else if (cause == BH_CAUSE_WATCHDOG && d->definition.watchdog) {
         follow_policy(d, (enum bh_action)d->definition.on_watchdog);
     } else {
@@ -583,7 +587,7 @@ static bool find_memory(struct domain *d, struct domain_error *error) {
                   d->file, definition->memory_line, wanted, free);
 }
 
-bool domain_start(struct domain *d, struct domain_error *error) {
+static bool start(struct domain *d, bool restore, struct domain_error *error) {
     uint64_t now_tsc = tsc_read();
     if (d->state != DOMAIN_OFF)
         return refuse(error, "guest %s is %s already", d->definition.name, domain_state_name(d));
@@ -597,12 +601,28 @@ bool domain_start(struct domain *d, struct domain_error *error) {
     if (!find_kernel(d, error) || !find_memory(d, error))
         return false;
     d->number = domains.numbers_free[--domains.numbers_free_count];
+    d->hvm.restore = restore;
     d->at = (struct domain_times){.start = now_tsc};
     d->work.handler = start_clean;
     d->work.context = d;
     set_state(d, DOMAIN_STARTING);
     loop_post(&d->work);
     return true;
+}
+
+bool domain_start(struct domain *d, struct domain_error *error) {
+    return start(d, false, error);
+}
+
+static bool has_checkpoint(const struct domain *d, struct domain_error *error) {
+    return hvm_has_checkpoint(&d->definition) ||
+           refuse(error,
+                  "guest %s has no checkpoint; add <disk device='checkpoint'> to its <devices>",
+                  d->definition.name);
+}
+
+bool domain_restore(struct domain *d, struct domain_error *error) {
+    return has_checkpoint(d, error) && start(d, true, error);
 }
 
 /* --- Wishes ------------------------------------------------------------------------------------
@@ -623,6 +643,16 @@ bool domain_resume(struct domain *d, struct domain_error *error) {
                       d->definition.name, domain_state_name(d));
     contexts_resume(d);
     set_state(d, DOMAIN_RUNNING);
+    return true;
+}
+
+bool domain_save(struct domain *d, struct domain_error *error) {
+    if (!has_checkpoint(d, error))
+        return false;
+    if (d->state != DOMAIN_RUNNING)
+        return refuse(error, "guest %s is %s; only a running guest can be saved",
+                      d->definition.name, domain_state_name(d));
+    control_want(&d->control, BH_CONTROL_SAVE);
     return true;
 }
 

@@ -101,6 +101,12 @@ struct domain *domain_define(const char *file, struct domain_error *error);
 bool domain_start(struct domain *d, struct domain_error *error);
 bool domain_pause(struct domain *d, struct domain_error *error);
 bool domain_resume(struct domain *d, struct domain_error *error);
+/* Asks an HVM guest's VMM to write it to its checkpoint disk and to end it. A true save is only the
+ * beginning: if it fails the guest goes on, and says so on its console. */
+bool domain_save(struct domain *d, struct domain_error *error);
+/* As start, but the guest goes on from there. What is there is the VMM's to judge: if it refuses it
+ * the guest is OFF again. */
+bool domain_restore(struct domain *d, struct domain_error *error);
 /* Asks the guest to end; destroys it after timeout_ns (0: never). */
 bool domain_shutdown(struct domain *d, uint64_t timeout_ns, struct domain_error *error);
 bool domain_destroy(struct domain *d, struct domain_error *error);

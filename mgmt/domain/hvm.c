@@ -40,6 +40,8 @@ _Static_assert(HVM_CHUNKS_MAX == CHANNEL_RAM_MAX, "all of RAM can be a disk's wi
 #define VMM_HEAP_PAGES 8u
 #define VMM_HEAP_PAGES_DISK 14u
 #define VMM_HEAP_PAGES_NET 8u
+#define VMM_HEAP_PAGES_CHECKPOINT                                                                  \
+    20u /* beside what a disk's are: up to 64 KiB of state, 13 of FPU's */
 #define READ_WRITE (BH_REGION_READ | BH_REGION_WRITE)
 #define ALL_ACCESS (READ_WRITE | BH_REGION_EXEC)
 
@@ -57,9 +59,15 @@ void hvm_file_disk(const struct bh_definition *definition, uint32_t index,
              index == 0 ? definition->kernel : definition->initrd);
 }
 
+bool hvm_has_checkpoint(const struct bh_definition *definition) {
+    return definition->disks > 0 &&
+           definition->disk[definition->disks - 1].flags & BH_DISK_CHECKPOINT;
+}
+
 uint64_t hvm_vmm_pages(const struct bh_definition *definition, const struct image *image) {
     return image->stack_end + VMM_HEAP_PAGES + definition->disks * VMM_HEAP_PAGES_DISK +
-           definition->nets * VMM_HEAP_PAGES_NET;
+           definition->nets * VMM_HEAP_PAGES_NET +
+           (hvm_has_checkpoint(definition) ? VMM_HEAP_PAGES_CHECKPOINT : 0);
 }
 
 uint64_t hvm_ram_pages(const struct hvm *hvm) {
@@ -198,17 +206,20 @@ static enum bh_status make_vcpu(const struct domain *d, struct bh_guest_info *in
 enum bh_status hvm_build(struct domain *d) {
     struct bh_domain_info *domain = domain_info_page(d);
     struct bh_guest_info *info = (void *)(domain + 1);
+    uint32_t guest_disks = d->definition.disks - hvm_has_checkpoint(&d->definition);
     domain->guest_info_offset = sizeof(*domain);
     *info = (struct bh_guest_info){
         .version = BH_GUEST_INFO_VERSION,
         .vcpus = d->hvm.vcpus,
         .kernel_disk = d->definition.disks,
         .initrd_disk = d->definition.initrd[0] ? d->definition.disks + 1 : BH_GUEST_NO_DISK,
-        .guest_disks = d->definition.disks,
+        .guest_disks = guest_disks,
         .kernel_bytes = d->hvm.kernel.bytes,
         .initrd_bytes = d->hvm.initrd.bytes,
         .flags = (d->definition.watchdog ? BH_GUEST_WATCHDOG : 0) |
-                 (d->definition.virtio_console ? BH_GUEST_CONSOLE : 0),
+                 (d->definition.virtio_console ? BH_GUEST_CONSOLE : 0) |
+                 (d->hvm.restore ? BH_GUEST_RESTORE : 0),
+        .checkpoint_disk = guest_disks < d->definition.disks ? guest_disks : BH_GUEST_NO_DISK,
     };
     enum bh_status status = hv_retype(OWN(d->hvm.objects), BH_TYPE_SPACE, guest_pool_pages(&d->hvm),
                                       slot(d, SLOT_SPACE), BH_SPACE_GUEST);

@@ -28,12 +28,16 @@ struct hvm {
     chunk objects; /* of the guest itself; 0: none */
     bool program;  /* its VMM's text and constants are held (program.h) */
     struct hvm_file kernel, initrd;
+    bool restore; /* it goes on from its checkpoint */
 };
 
 /* How many disks carry files: none for a PV guest. The index-th of them. */
 uint32_t hvm_files(const struct bh_definition *definition);
 void hvm_file_disk(const struct bh_definition *definition, uint32_t index,
                    struct bh_definition_disk *disk);
+
+/* Whether its last disk is where it is saved to. */
+bool hvm_has_checkpoint(const struct bh_definition *definition);
 
 /* Pages of the VMM's RAM, of page tables its Space needs besides, and of object memory for the
  * guest's Space and Vcpus. */

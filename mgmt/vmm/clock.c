@@ -5,6 +5,8 @@
 
 #define SYSTEM_TIME_ENABLE 1u
 #define TSC_STABLE 1u /* flags */
+#define GUEST_STOPPED 2u
+#define HZ_TOLERANCE 1000u /* one part in */
 
 struct pvclock_time {
     uint32_t version; /* odd while it changes */
@@ -23,27 +25,49 @@ struct pvclock_wall {
     uint32_t seconds, ns; /* of system_ns 0 */
 };
 
-static struct {
-    uint64_t hz;
-    uint64_t host_tsc_at_0; /* of the guest's TSC */
+/* As in pvclock_time. */
+struct scale {
     uint32_t multiplier;
     int8_t shift;
+};
+
+static struct {
+    uint64_t hz;
+    uint64_t host_tsc_at_0; /* of the guest's TSC; below 0 if the guest is older than the host */
+    struct scale scale;
+    /* What the guest is told: system_ns was from_ns at from_tsc. */
+    uint64_t from_tsc, from_ns;
+    uint32_t version;
 } clock;
+
+static struct scale scale_of(uint64_t hz) {
+    struct scale scale = {0};
+    /* The frequency is scaled to between 1 and 2 GHz: then 10^9 / f << 32 just fits 32 bits. */
+    while (hz > 2 * NS_PER_S) {
+        hz >>= 1;
+        scale.shift--;
+    }
+    while (hz <= NS_PER_S) {
+        hz <<= 1;
+        scale.shift++;
+    }
+    scale.multiplier = (uint32_t)((NS_PER_S << 32) / hz);
+    return scale;
+}
 
 void clock_init(uint64_t tsc_hz) {
     clock.hz = tsc_hz;
     clock.host_tsc_at_0 = tsc_read();
-    /* The frequency is scaled to between 1 and 2 GHz: then 10^9 / f << 32 just fits 32 bits. */
-    uint64_t scaled = tsc_hz;
-    while (scaled > 2 * NS_PER_S) {
-        scaled >>= 1;
-        clock.shift--;
-    }
-    while (scaled <= NS_PER_S) {
-        scaled <<= 1;
-        clock.shift++;
-    }
-    clock.multiplier = (uint32_t)((NS_PER_S << 32) / scaled);
+    clock.scale = scale_of(tsc_hz);
+    clock.version = 2;
+}
+
+/* As the guest calculates it, to the last bit: or a clock that is saved and loaded could be seen to
+ * run backwards. */
+static uint64_t system_ns(uint64_t tsc, struct scale scale) {
+    uint64_t ticks = tsc - clock.from_tsc;
+    ticks = scale.shift < 0 ? ticks >> -scale.shift : ticks << scale.shift;
+    return clock.from_ns + (uint64_t)((unsigned __int128)ticks * scale.multiplier >> 32);
 }
 
 void clock_start(struct vcpu *vcpu) {
@@ -59,22 +83,51 @@ uint64_t clock_guest_tsc(void) {
 
 uint64_t clock_host_tsc(uint64_t tsc) {
     uint64_t host = tsc + clock.host_tsc_at_0;
+    if ((int64_t)clock.host_tsc_at_0 < 0)
+        return host < tsc ? host : 0; /* 0: long ago */
     return host < tsc ? ~0ull : host;
 }
 
-/* The guest's TSC keeps its rate, so this is written once and never changes. */
-bool clock_set_system_time(struct vcpu *vcpu, uint64_t value) {
-    vcpu->clock_on = value & SYSTEM_TIME_ENABLE;
-    vcpu->clock = GPA(value & ~(uint64_t)SYSTEM_TIME_ENABLE);
-    if (!vcpu->clock_on)
-        return true;
-    struct pvclock_time time = {
-        .version = 2, .multiplier = clock.multiplier, .shift = clock.shift, .flags = TSC_STABLE};
+void clock_state(struct state *s) {
+    uint64_t hz = clock.hz, tsc = clock_guest_tsc();
+    state_section(s, "clock");
+    STATE(s, hz);
+    STATE(s, tsc);
+    STATE_SPAN(s, &clock, from_tsc, version);
+    uint64_t difference = hz > clock.hz ? hz - clock.hz : clock.hz - hz;
+    state_check(s, difference <= clock.hz / HZ_TOLERANCE, "its TSC runs at another rate");
+    if (!s->loading || s->wrong)
+        return;
+    clock.from_ns = system_ns(tsc, scale_of(hz));
+    clock.from_tsc = tsc;
+    clock.version += 2; /* a vCPU may have been reading it */
+    clock.host_tsc_at_0 = tsc_read() - tsc;
+}
+
+static bool write_time(const struct vcpu *vcpu, uint8_t flags) {
+    struct pvclock_time time = {.version = clock.version,
+                                .tsc_at = clock.from_tsc,
+                                .system_ns = clock.from_ns,
+                                .multiplier = clock.scale.multiplier,
+                                .shift = clock.scale.shift,
+                                .flags = flags};
     return ram_write(vcpu->clock, &time, sizeof(time));
 }
 
+bool clock_resume(struct vcpu *vcpu) {
+    clock_start(vcpu);
+    return !vcpu->clock_on || write_time(vcpu, TSC_STABLE | GUEST_STOPPED);
+}
+
+/* The guest's TSC keeps its rate, so this is written once, and anew when the guest is restored. */
+bool clock_set_system_time(struct vcpu *vcpu, uint64_t value) {
+    vcpu->clock_on = value & SYSTEM_TIME_ENABLE;
+    vcpu->clock = GPA(value & ~(uint64_t)SYSTEM_TIME_ENABLE);
+    return !vcpu->clock_on || write_time(vcpu, TSC_STABLE);
+}
+
 bool clock_set_wall_clock(uint64_t value) {
-    uint64_t ns = guest_wall_ns() - tsc_to_ns(clock_guest_tsc(), clock.hz);
+    uint64_t ns = guest_wall_ns() - system_ns(clock_guest_tsc(), clock.scale);
     struct pvclock_wall wall = {
         .version = 2, .seconds = (uint32_t)(ns / NS_PER_S), .ns = (uint32_t)(ns % NS_PER_S)};
     return ram_write(GPA(value), &wall, sizeof(wall));

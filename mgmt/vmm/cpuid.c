@@ -2,6 +2,8 @@
 
 #include <stddef.h>
 
+#include "guestlib/random.h"
+
 /* Leaves: SDM 2A, CPUID; APM 3, appendix E; 0x40000000 Linux's
  * Documentation/virt/kvm/x86/cpuid.rst.
  */
@@ -42,8 +44,10 @@
 #define FE1_EDX_RDTSCP 0x08000000u
 #define FE7_EDX 0x00000100u /* the TSC's rate is constant */
 
-#define XSAVE_STATES 0x7u /* x87, SSE, AVX */
-#define XSAVE_AVX 0x4u
+#define XCR0_X87 0x1u
+#define XCR0_SSE 0x2u
+#define XCR0_AVX 0x4u
+#define XSAVE_STATES 0x7u /* all of them */
 #define XSAVE_BYTES_LEGACY 576u
 #define XSAVE_BYTES_AVX 832u
 #define XSAVE_OPT 0x1u
@@ -119,8 +123,22 @@ static struct cpuid_value ask_processor(uint32_t leaf, uint32_t subleaf) {
     return leaf <= last ? execute(leaf, subleaf) : (struct cpuid_value){0};
 }
 
-uint64_t cpuid_xcr0(void) {
-    return cpuid_template(LEAF_XSAVE, 0, ask_processor(LEAF_XSAVE, 0)).eax;
+/* SDM 1, 13.3: x87 always, AVX not without SSE. */
+bool cpuid_admits_xcr0(uint64_t value) {
+    uint64_t exist = cpuid_template(LEAF_XSAVE, 0, ask_processor(LEAF_XSAVE, 0)).eax;
+    return !(value & ~(exist | XCR0_X87)) && (value & XCR0_X87) &&
+           (!(value & XCR0_AVX) || (value & XCR0_SSE));
+}
+
+uint64_t cpuid_hash(void) {
+    uint64_t key[2] = {0};
+    for (unsigned i = 0; i < sizeof(template) / sizeof(template[0]); i++) {
+        const struct leaf *t = &template[i];
+        struct cpuid_value v =
+            cpuid_template(t->leaf, t->subleaf, ask_processor(t->leaf, t->subleaf));
+        key[0] = siphash(key, &v, sizeof(v));
+    }
+    return key[0];
 }
 
 bool cpuid_has_rdtscp(void) {
@@ -177,8 +195,8 @@ static void add_own(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, uint32_t
     case LEAF_XSAVE:
         if (subleaf == 0) {
             uint64_t now = vcpu_look(vcpu, BH_VCPU_CONTROL)->xcr0;
-            v->ebx = now & XSAVE_AVX ? XSAVE_BYTES_AVX : XSAVE_BYTES_LEGACY;
-            v->ecx = v->eax & XSAVE_AVX ? XSAVE_BYTES_AVX : XSAVE_BYTES_LEGACY;
+            v->ebx = now & XCR0_AVX ? XSAVE_BYTES_AVX : XSAVE_BYTES_LEGACY;
+            v->ecx = v->eax & XCR0_AVX ? XSAVE_BYTES_AVX : XSAVE_BYTES_LEGACY;
         }
         break;
     case LEAF_SIZES:

@@ -16,7 +16,9 @@
 
 #define BLOCK_QUEUES_MAX 4u /* all go into one queue pair: more would only be more interrupts */
 
-static struct virtio_device *console; /* NULL: none */
+static struct virtio_device *console;              /* NULL: none */
+static struct virtio_device *devices[PCI_DEVICES]; /* all of them, by number */
+static unsigned device_count;
 
 static void random_fill(void *bytes, size_t count) {
     for (size_t at = 0; at < count; at += sizeof(uint64_t)) {
@@ -35,6 +37,7 @@ static bool add(const struct bh_guest_info *guest, unsigned first_slot, unsigned
                 struct virtio_device *device) {
     if (!device || first_slot + number >= PCI_DEVICES)
         return false;
+    devices[device_count++] = device;
     pci_add(&device->function, first_slot + number);
     if (number < guest->doorbells)
         loop_on_event(guest->doorbell_bit + number, doorbell, device);
@@ -57,6 +60,18 @@ bool devices_add(const struct bh_guest_info *guest, unsigned first_slot,
         return true;
     console = virtio_console_open(console_write, console_input_again, message);
     return add(guest, first_slot, number, console);
+}
+
+bool devices_are_quiet(void) {
+    for (unsigned i = 0; i < device_count; i++)
+        if (!virtio_is_quiet(devices[i]))
+            return false;
+    return true;
+}
+
+void devices_state(struct state *s) {
+    for (unsigned i = 0; i < device_count; i++)
+        virtio_state(s, devices[i]);
 }
 
 bool devices_type(const char *text, size_t bytes, size_t *taken) {

@@ -8,10 +8,15 @@
 #include <stdint.h>
 
 #include "abi/domain.h"
+#include "mgmt/vmm/state.h"
 
 /* message: sends an interrupt message. False: no memory, or too many devices. */
 bool devices_add(const struct bh_guest_info *guest, unsigned first_slot,
                  void (*message)(uint64_t address, uint32_t data));
+
+/* Whether their state can be saved; as long as no vCPU runs it will be so in a while. */
+bool devices_are_quiet(void);
+void devices_state(struct state *s);
 
 /* What was typed, and how much of it was taken. False: it is not for the virtio console, which is
  * not there or has no driver. */

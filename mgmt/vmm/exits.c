@@ -6,8 +6,6 @@
 #include "mgmt/vmm/machine.h"
 #include "mgmt/vmm/msr.h"
 
-#define XCR0_X87 0x1u
-#define XCR0_AVX 0x6u
 /* Where hv may not know where the next instruction is. */
 #define SKIPPED                                                                                    \
     (1u << BH_EXIT_CPUID | 1u << BH_EXIT_MSR_READ | 1u << BH_EXIT_MSR_WRITE | 1u << BH_EXIT_HLT |  \
@@ -79,8 +77,7 @@ static void on_xsetbv(struct vcpu *vcpu) {
     const uint64_t *general = vcpu->state->general;
     uint64_t value = general[RDX] << 32 | (uint32_t)general[RAX];
     /* KVM checks the privilege here, too: not every processor does before it leaves the guest. */
-    if (vcpu_privilege(vcpu) != 0 || (uint32_t)general[RCX] != 0 || (value & ~cpuid_xcr0()) ||
-        !(value & XCR0_X87) || ((value & 4) && (value & XCR0_AVX) != XCR0_AVX)) {
+    if (vcpu_privilege(vcpu) != 0 || (uint32_t)general[RCX] != 0 || !cpuid_admits_xcr0(value)) {
         vcpu_raise_error(vcpu, EXCEPTION_GP, 0);
         return;
     }

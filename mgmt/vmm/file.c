@@ -5,31 +5,12 @@
 #include <string.h>
 
 #include "guestlib/block_front.h"
-#include "guestlib/loop.h"
-
-struct read_state {
-    bool finished;
-    enum bh_status status;
-};
-
-static void read_done(struct block_io *io, enum bh_status status) {
-    struct read_state *state = io->context;
-    state->finished = true;
-    state->status = status;
-}
 
 static bool read_sectors(struct block_front *disk, uint64_t sector, void *to, uint32_t bytes) {
-    struct read_state state = {0};
-    struct block_io io = {.operation = BH_BLOCK_READ,
-                          .sector = sector,
-                          .buffer = to,
-                          .bytes = bytes,
-                          .done = read_done,
-                          .context = &state};
-    block_front_submit(disk, &io);
-    while (!state.finished)
-        loop_turn(true);
-    return state.status == BH_OK;
+    return block_front_transfer(disk, (struct block_io){.operation = BH_BLOCK_READ,
+                                                        .sector = sector,
+                                                        .buffer = to,
+                                                        .bytes = bytes}) == BH_OK;
 }
 
 /* A part of one sector. */

@@ -10,6 +10,7 @@
 #include "mgmt/vmm/clock.h"
 #include "mgmt/vmm/devices.h"
 #include "mgmt/vmm/ioapic.h"
+#include "mgmt/vmm/msr.h"
 #include "mgmt/vmm/pci.h"
 #include "mgmt/vmm/pic.h"
 #include "mgmt/vmm/pit.h"
@@ -314,6 +315,31 @@ static struct bh_guest_statistics *find_statistics(void) {
     if (!control || control->window_bytes < sizeof(struct bh_guest_statistics))
         return NULL;
     return (struct bh_guest_statistics *)control->window_va;
+}
+
+bool machine_is_quiet(void) {
+    return devices_are_quiet();
+}
+
+/* What has lines comes after what they lead to. */
+void machine_state(struct state *s) {
+    clock_state(s);
+    msr_state(s);
+    for (uint32_t i = 0; i < machine.guest->vcpus; i++) {
+        vcpu_state(s, &machine.vcpu[i]);
+        if (s->loading && !s->wrong)
+            state_check(s, clock_resume(&machine.vcpu[i]), "its clock's page is not in RAM");
+    }
+    pic_state(s, &machine.pic);
+    ioapic_state(s, &machine.ioapic);
+    pit_state(s, &machine.pit);
+    rtc_state(s, &machine.rtc);
+    uart_state(s, &machine.uart);
+    power_state(s);
+    pci_state(s);
+    if (machine.guest->flags & BH_GUEST_WATCHDOG)
+        watchdog_state(s, &machine.watchdog);
+    devices_state(s);
 }
 
 bool machine_init(const struct bh_guest_info *guest) {

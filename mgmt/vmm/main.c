@@ -8,6 +8,7 @@
 #include "guestlib/guest.h"
 #include "guestlib/loop.h"
 #include "mgmt/vmm/acpi.h"
+#include "mgmt/vmm/checkpoint.h"
 #include "mgmt/vmm/clock.h"
 #include "mgmt/vmm/file.h"
 #include "mgmt/vmm/machine.h"
@@ -71,28 +72,55 @@ static const struct bh_guest_info *find_guest(void) {
     return guest->version == BH_GUEST_INFO_VERSION && guest->vcpus >= 1 ? guest : NULL;
 }
 
+/* Each: NULL, or what is wrong. */
+static const char *start_kernel(const struct bh_guest_info *guest) {
+    struct loader_file kernel = file_open(guest->kernel_disk, guest->kernel_bytes, &guest->kernel);
+    struct loader_file initrd = file_open(guest->initrd_disk, guest->initrd_bytes, &guest->initrd);
+    struct loader_entry entry;
+    const char *wrong = loader_load(&kernel, &initrd, guest_domain()->arguments, &entry);
+    if (wrong)
+        return wrong;
+    if (!acpi_build(guest->vcpus))
+        return "out of memory";
+    enter_kernel(machine_vcpu(0), &entry);
+    return checkpoint_forget();
+}
+
+static const char *make(const struct bh_guest_info *guest) {
+    if (!machine_init(guest))
+        return "out of memory";
+    return checkpoint_open(guest);
+}
+
+/* The guest was to go on: its policy for failures does not apply, and its checkpoint stays. */
+_Noreturn static void refuse_restore(const char *wrong) {
+    printf("vmm: the checkpoint is refused: %s\n", wrong);
+    console_drain();
+    control_end(BH_CAUSE_REFUSED);
+    exit(EXIT_FAILURE);
+}
+
 int main(int argc, char **argv) {
     (void)argc, (void)argv;
     const struct bh_guest_info *guest = find_guest();
     if (!guest)
         guest_panic("not started as a VMM");
+    bool restore = guest->flags & BH_GUEST_RESTORE;
     ram_init(guest->ram, guest->ram_ranges);
     clock_init(guest_domain()->tsc_hz);
-    struct loader_file kernel = file_open(guest->kernel_disk, guest->kernel_bytes, &guest->kernel);
-    struct loader_file initrd = file_open(guest->initrd_disk, guest->initrd_bytes, &guest->initrd);
-    struct loader_entry entry;
-    const char *wrong = loader_load(&kernel, &initrd, guest_domain()->arguments, &entry);
+    const char *wrong = make(guest);
+    if (!wrong)
+        wrong = restore ? checkpoint_load() : start_kernel(guest);
+    if (wrong && restore)
+        refuse_restore(wrong);
     if (wrong) {
         printf("vmm: %s\n", wrong);
         return EXIT_FAILURE;
     }
-    if (!machine_init(guest) || !acpi_build(guest->vcpus)) {
-        printf("vmm: out of memory\n");
-        return EXIT_FAILURE;
-    }
     console_on_input(typed, NULL);
     control_on_shutdown(press_button, NULL);
-    enter_kernel(machine_vcpu(0), &entry);
+    if (guest->checkpoint_disk != BH_GUEST_NO_DISK)
+        control_on_save(run_save);
     control_ready();
     run(machine_vcpu(0));
 }

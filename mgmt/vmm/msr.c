@@ -20,7 +20,6 @@
 #define HWCR_TSC_FREQ_SEL 0x1000000ull /* the TSC counts at the highest frequency */
 #define DE_CFG_LFENCE 0x2ull           /* LFENCE waits for all before it */
 #define PATCH_LEVEL 0x01000065ull
-#define EFER_ALLOWED (EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)
 
 static struct {
     uint64_t default_type;
@@ -190,6 +189,11 @@ static bool field_admits(uint32_t msr, uint64_t value) {
     default:
         return is_canonical(value);
     }
+}
+
+void msr_state(struct state *s) {
+    state_section(s, "mtrr");
+    STATE(s, mtrr);
 }
 
 bool msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value) {

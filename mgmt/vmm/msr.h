@@ -50,6 +50,10 @@
 #define APIC_BASE_X2APIC 0x400ull
 #define APIC_BASE_ENABLED 0x800ull
 
+struct state;
+/* The MTRRs; all other MSRs are a vCPU's. */
+void msr_state(struct state *s);
+
 struct vcpu;
 /* The instruction is not finished here. False: inject #GP. */
 bool msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value);

@@ -8,8 +8,10 @@
 #include "guestlib/console_front.h"
 #include "guestlib/control_front.h"
 #include "guestlib/loop.h"
+#include "mgmt/vmm/checkpoint.h"
 #include "mgmt/vmm/clock.h"
 #include "mgmt/vmm/exits.h"
+#include "mgmt/vmm/fpu.h"
 #include "mgmt/vmm/lock.h"
 #include "mgmt/vmm/machine.h"
 
@@ -30,6 +32,8 @@ static struct lock lock = {.held = true, .kick = kick, .sleep = sleep_kickable};
 static uint32_t kicks;         /* vCPUs to be kicked as soon as it is dropped */
 static uint64_t deadline_told; /* what the first Context went outside with */
 static uint64_t mask_told;
+static bool saving;      /* vCPUs are to stop where they are */
+static uint32_t stopped; /* those that have: with nothing left to do for the exit they came by */
 
 void run_wake(struct vcpu *vcpu) {
     if (!vcpu->outside)
@@ -70,7 +74,7 @@ static void come_back(struct vcpu *vcpu) {
 
 /* When the Context has to be back, and for which Events. */
 static uint64_t deadline_tsc(const struct vcpu *vcpu) {
-    uint64_t due = vcpu->lapic.due_tsc;
+    uint64_t due = saving ? LAPIC_TIMER_OFF : vcpu->lapic.due_tsc;
     uint64_t deadline = due == LAPIC_TIMER_OFF ? BH_DEADLINE_NEVER : clock_host_tsc(due);
     if (vcpu->number != 0)
         return deadline;
@@ -94,6 +98,50 @@ static void sleep_outside(struct vcpu *vcpu) {
     uint64_t bits = vcpu_backend_wait(mask, deadline);
     come_back(vcpu);
     loop_serve(bits);
+}
+
+static void wake_all(void) {
+    for (uint32_t i = 0; i < machine_vcpus(); i++)
+        run_wake(machine_vcpu(i));
+}
+
+void run_save(void) {
+    saving = true;
+    wake_all();
+}
+
+/* The last that is said, with what an exit status cannot say. Returns if that is nothing. */
+static void tell(enum bh_control_cause cause) {
+    machine_flush();
+    console_drain();
+    if (cause != BH_CAUSE_STATUS)
+        control_end(cause);
+}
+
+static void save(void) {
+    machine_flush();
+    const char *wrong = checkpoint_save();
+    if (!wrong) {
+        tell(BH_CAUSE_SAVED);
+        exit(EXIT_SUCCESS);
+    }
+    printf("vmm: the guest is not saved and goes on: %s\n", wrong);
+    saving = false;
+    stopped = 0;
+    wake_all();
+}
+
+/* Its Context is the only one that has the guest's FPU registers. The first one saves when all have
+ * stopped, and serves the devices until then. */
+static void stop(struct vcpu *vcpu) {
+    if (vcpu->fpu)
+        fpu_store(vcpu->fpu);
+    stopped |= 1u << vcpu->number;
+    run_wake(machine_vcpu(0));
+    if (vcpu->number == 0 && stopped == (1u << machine_vcpus()) - 1 && machine_is_quiet())
+        save();
+    else
+        sleep_outside(vcpu);
 }
 
 static enum bh_exit run_outside(struct vcpu *vcpu) {
@@ -140,14 +188,6 @@ static void report(struct vcpu *vcpu) {
            (unsigned long long)s->efer);
 }
 
-/* The last that is said, with what an exit status cannot say. Returns if that is nothing. */
-static void tell(enum bh_control_cause cause) {
-    machine_flush();
-    console_drain();
-    if (cause != BH_CAUSE_STATUS)
-        control_end(cause);
-}
-
 static void run_guest(struct vcpu *vcpu) {
     enum bh_exit why = run_outside(vcpu);
     if (!exits_handle(vcpu, why)) {
@@ -160,6 +200,10 @@ static void run_guest(struct vcpu *vcpu) {
 }
 
 static void turn(struct vcpu *vcpu) {
+    if (saving) {
+        stop(vcpu);
+        return;
+    }
     obey(vcpu);
     if (machine_end() != POWER_GOES_ON)
         return;
@@ -180,6 +224,8 @@ void run(struct vcpu *vcpu) {
                                                    [POWER_RESET] = BH_CAUSE_REBOOT,
                                                    [POWER_PANIC] = BH_CAUSE_PANIC,
                                                    [POWER_WATCHDOG] = BH_CAUSE_WATCHDOG};
+    if (vcpu->fpu_loads)
+        fpu_load(vcpu->fpu);
     while (machine_end() == POWER_GOES_ON)
         turn(vcpu);
     tell(causes[machine_end()]);

@@ -12,5 +12,9 @@ _Noreturn void run(struct vcpu *vcpu);
 /* On each further Context, at any time. */
 _Noreturn void run_further(uint32_t number);
 
+/* From the loop: stops all vCPUs, and when the machine is quiet saves it. If that succeeds it has
+ * ended; if not, the guest goes on. */
+void run_save(void);
+
 /* There may be something for it to do. */
 void run_wake(struct vcpu *vcpu);

@@ -36,7 +36,7 @@
 #define EFER_LME 0x100u
 #define EFER_LMA 0x400u
 #define EFER_NXE 0x800u
-#define EFER_FFXSR 0x4000u
+#define EFER_ALLOWED (EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)
 
 /* In the order of bh_vcpu_state.general. */
 enum general_register { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI };
@@ -54,6 +54,9 @@ struct vcpu {
     struct lapic lapic;
     struct gpa clock; /* its pvclock structure; see clock.h */
     bool clock_on;
+    uint8_t
+        *fpu; /* FPU_BYTES: where its Context leaves the guest's while it is saved. May be NULL */
+    bool fpu_loads;  /* ... and finds the guest's that was restored */
     uint64_t *exits; /* how often, by reason: the host's to read (abi/statistics.h). May be NULL */
 };
 
@@ -68,6 +71,10 @@ uint64_t vcpu_backend_wait(uint64_t mask, uint64_t deadline_tsc);
 
 /* As after INIT, but for the TSC. */
 void vcpu_reset(struct vcpu *vcpu);
+
+/* All groups of the page, the local APIC, and fpu: what its Context put there, or will load. The
+ * TSC is clock_resume's. */
+void vcpu_state(struct state *s, struct vcpu *vcpu);
 
 /* A startup message has come for one that waits for it: SDM 3A, 8.4.3. */
 void vcpu_startup(struct vcpu *vcpu, uint8_t vector);

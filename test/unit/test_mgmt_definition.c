@@ -139,6 +139,35 @@ static void test_virtio_console(void **state) {
             "guests/a.xml:1: <console>: only an HVM guest has one of type='virtio'");
 }
 
+#define CHECKPOINT(inside)                                                                         \
+    "<disk type='volume' device='checkpoint'>\n<source volume='disk:1'/>"                          \
+    "<target dev='saved'/>" inside "</disk>\n"
+#define DATA(inside)                                                                               \
+    "<disk type='volume'><source volume='disk:0'/><target dev='vda'/>" inside "</disk>\n"
+#define DEVICES(inside) "<devices>" inside "</devices></domain>"
+
+static void test_checkpoint(void **state) {
+    (void)state;
+    assert_true(parse(HEAD HVM DEVICES(DATA("<driver io='direct'/>") CHECKPOINT(""))));
+    assert_int_equal(definition.disks, 2);
+    assert_int_equal(definition.disk[0].flags, BH_DISK_DIRECT);
+    assert_int_equal(definition.disk[1].flags, BH_DISK_CHECKPOINT);
+    refused(HEAD OS DEVICES(CHECKPOINT("")),
+            "guests/a.xml:5: <disk>: a PV guest has no device='checkpoint'; remove it");
+    refused(HEAD HVM DEVICES(CHECKPOINT("") DATA("")),
+            "guests/a.xml:5: <disk>: device='checkpoint' is the last one; move it");
+    refused(HEAD HVM DEVICES(CHECKPOINT("") CHECKPOINT("")),
+            "guests/a.xml:5: <disk>: device='checkpoint' is the last one; move it");
+    const char *alone = "guests/a.xml:5: <disk>: device='checkpoint' has no <readonly/>, "
+                        "<transient/> or <driver>; remove it";
+    refused(HEAD HVM DEVICES(CHECKPOINT("<readonly/>")), alone);
+    refused(HEAD HVM DEVICES(CHECKPOINT("<transient/>")), alone);
+    refused(HEAD HVM DEVICES(CHECKPOINT("<driver io='direct'/>")), alone);
+    refused(HEAD HVM DEVICES(DATA("<transient/>") CHECKPOINT("")),
+            "guests/a.xml:5: <transient>: a guest with a device='checkpoint' keeps its disks; "
+            "remove it");
+}
+
 #define DIRECT(source, more)                                                                       \
     "<devices><disk type='volume'>\n<source volume='" source "'/><target dev='vda'/>"              \
     "<driver io='direct'/>" more "</disk></devices></domain>"
@@ -343,6 +372,7 @@ int main(void) {
         cmocka_unit_test(test_what_is_left_out),
         cmocka_unit_test(test_hvm),
         cmocka_unit_test(test_direct),
+        cmocka_unit_test(test_checkpoint),
         cmocka_unit_test(test_watchdog),
         cmocka_unit_test(test_virtio_console),
         cmocka_unit_test(test_mistakes),

@@ -428,8 +428,13 @@ static void test_causes(void **state) {
         {BH_CONTROL_EXIT_ARGUMENT(BH_CAUSE_TRIPLE_FAULT, 0), DOMAIN_CRASHED, DOMAIN_RUNNING, ""},
         /* It was given no watchdog. */
         {BH_CONTROL_EXIT_ARGUMENT(BH_CAUSE_WATCHDOG, 0), DOMAIN_CRASHED, DOMAIN_RUNNING, ""},
+        /* What is to go on is not started again, whatever the definition says. */
+        {BH_CONTROL_EXIT_ARGUMENT(BH_CAUSE_SAVED, 0), DOMAIN_OFF, DOMAIN_OFF, "saved"},
+        {BH_CONTROL_EXIT_ARGUMENT(BH_CAUSE_REFUSED, 0), DOMAIN_OFF, DOMAIN_OFF,
+         "its checkpoint was refused"},
         /* Causes that there are not. */
-        {BH_CONTROL_EXIT_ARGUMENT(5, 0), DOMAIN_OFF, DOMAIN_OFF, "exit status 0"},
+        {BH_CONTROL_EXIT_ARGUMENT(BH_CAUSE_REFUSED + 1, 0), DOMAIN_OFF, DOMAIN_OFF,
+         "exit status 0"},
         {~0ull, DOMAIN_CRASHED, DOMAIN_OFF, "exit status 4294967295"},
     };
     struct domain_error error;
