@@ -17,9 +17,8 @@ enum bh_init_slot {
     BH_INIT_CONTEXT = 3,
     BH_INIT_EVENT = 4, /* 64 bits, bound to its Context */
     BH_INIT_SYSTEM = 5,
-    BH_INIT_PORTS =
-        6, /* all ports; at those of hv's own interrupt controllers and timer nothing is */
-    BH_INIT_LOG = 7, /* Region of the log ring */
+    BH_INIT_PORTS = 6, /* all ports */
+    BH_INIT_LOG = 7,   /* Region of the log ring */
     BH_INIT_BOOTINFO = 8,
     BH_INIT_CPU0 = 16, /* one for each processor, up to BH_INIT_CPU0 + cpus - 1 */
     BH_INIT_FREE =
@@ -49,8 +48,8 @@ struct bh_bootinfo {
     uint64_t acpi_root;    /* host-physical address of ACPI's XSDT or RSDT, in device memory */
     uint64_t reserved_ecam;
     uint32_t cpus;
-    uint32_t iommu;     /* 0: none; every claim that depends on it is void */
-    uint32_t gsi_count; /* pins of all IOAPICs */
+    uint32_t iommu; /* 0: none; every claim that depends on it is void */
+    uint32_t reserved_gsis;
     uint32_t untyped_count;
     uint32_t module_count;
     uint32_t context_bytes; /* object memory that one Context, CapTable slot, ... takes */

@@ -68,7 +68,7 @@ static void read_madt(struct acpi *acpi, const uint8_t *madt) {
                             (flags & MPS_POLARITY) == MPS_POLARITY_LOW);
         }
     }
-    if (!ioapic_gsi_count())
+    if (!ioapic_has(0))
         panic("the firmware's ACPI tables name no IOAPIC (MADT); update the firmware");
 }
 

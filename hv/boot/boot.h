@@ -77,9 +77,6 @@ void memory_divide(struct memory *memory, const struct loader *loader, const str
 struct pa memory_take_frames(struct memory *memory, uint64_t pages);
 void *memory_take_objects(struct memory *memory, uint64_t bytes, uint64_t alignment);
 
-/* pic.c */
-void pic_disable(void);
-
 /* clock.c */
 uint64_t clock_init(void); /* the TSC's frequency in Hz; sets up the LAPIC timer */
 

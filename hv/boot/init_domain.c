@@ -185,7 +185,6 @@ static void fill_bootinfo(struct bh_bootinfo *info, const struct boot *boot) {
     info->tsc_at_start = boot->tsc_at_start;
     info->acpi_root = boot->acpi.root;
     info->cpus = cpu_count;
-    info->gsi_count = ioapic_gsi_count();
     info->context_bytes = (uint32_t)object_bytes(BH_TYPE_CONTEXT, 0);
     info->slot_bytes = sizeof(struct slot);
     info->space_bytes = (uint32_t)(object_bytes(BH_TYPE_SPACE, 1) - PAGE_BYTES);
@@ -196,11 +195,7 @@ static void fill_bootinfo(struct bh_bootinfo *info, const struct boot *boot) {
     info->log_pages = LOG_PAGES;
     info->ram_bytes = boot->memory.ram_bytes;
     info->hv_bytes = (uint64_t)(image_end - image_start);
-    char *hex = info->build_id;
-    for (unsigned i = 0; i < BUILD_ID_BYTES; i++) {
-        *hex++ = "0123456789abcdef"[build_id[i] >> 4];
-        *hex++ = "0123456789abcdef"[build_id[i] & 0xf];
-    }
+    copy_text(info->build_id, sizeof(info->build_id), build_text, sizeof(build_text));
     copy_text(info->command_line, sizeof(info->command_line), boot->loader.command_line,
               sizeof(boot->loader.command_line));
 }

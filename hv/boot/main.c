@@ -25,9 +25,7 @@ _Noreturn void boot_main(uint64_t protocol, uint64_t information, uint64_t tsc) 
     boot.tsc_at_start = tsc;
     serial_init();
     log_init();
-    log_print("hv: Bulkhead, ");
-    log_build_id();
-    log_print("\n");
+    log_print("hv: Bulkhead, build %s\n", build_text);
     cpu_traps_init(&boot_cpu);
     if (!(cpuid(0x80000001, 0).edx & CPUID_80000001_EDX_NX))
         panic("this processor has no NX; switch it on in the firmware");
@@ -42,12 +40,11 @@ _Noreturn void boot_main(uint64_t protocol, uint64_t information, uint64_t tsc) 
     else
         panic("hv was started neither by Multiboot2 nor by PVH (EAX = %lx)", protocol);
 
-    pic_disable();
     lapic_init();
     acpi_read(&boot.acpi, boot.loader.rsdp);
     boot.tsc_hz = clock_init();
     memory_divide(&boot.memory, &boot.loader, &boot.acpi);
-    log_print("hv: TSC %lu kHz; %u interrupt pins\n", boot.tsc_hz / 1000, ioapic_gsi_count());
+    log_print("hv: TSC %lu kHz\n", boot.tsc_hz / 1000);
     log_print("hv: no IOMMU%s: a device can reach all memory; every claim that depends on an "
               "IOMMU is void\n",
               boot.acpi.iommu ? " in use, although there is one" : "");

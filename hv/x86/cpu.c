@@ -16,12 +16,14 @@ _Static_assert(offsetof(struct cpu, enter_guest) == CPU_RESCHEDULE + 1, "layout.
 _Static_assert(offsetof(struct cpu, counter[BH_COUNTER_RING_SWITCHES]) == CPU_RING_SWITCHES,
                "layout.h");
 
-/* Segment descriptors, all flat: SDM 3A, 3.4.5; for the TSS 7.2.3. */
-enum { GDT_KERNEL_CODE = 1, GDT_KERNEL_DATA, GDT_USER_DATA, GDT_USER_CODE, GDT_TSS };
-#define DESCRIPTOR_CODE_RING_0 0x00209b0000000000ull
-#define DESCRIPTOR_DATA_RING_0 0x0000930000000000ull
-#define DESCRIPTOR_DATA_RING_3 0x0000f30000000000ull
-#define DESCRIPTOR_CODE_RING_3 0x0020fb0000000000ull
+/* Segment descriptors by selector, all flat: SDM 3A, 3.4.5; for the TSS 7.2.3. */
+enum { GDT_TSS = SELECTOR_TSS / 8 };
+static const uint64_t segments[GDT_TSS] = {
+    [SELECTOR_KERNEL_CODE / 8] = 0x00209b0000000000,
+    [SELECTOR_KERNEL_DATA / 8] = 0x0000930000000000,
+    [SELECTOR_USER_DATA / 8] = 0x0000f30000000000,
+    [SELECTOR_USER_CODE / 8] = 0x0020fb0000000000,
+};
 #define DESCRIPTOR_TSS 0x0000890000000000ull
 
 /* Gates: SDM 3A, 6.14.1: the handler's address in three parts, selector, IST, type. */
@@ -48,10 +50,7 @@ static void set_gate(unsigned vector, uint64_t ist, uint64_t type) {
 
 static void load_gdt(struct arch_cpu *arch) {
     uint64_t tss = (uint64_t)&arch->tss;
-    arch->gdt[GDT_KERNEL_CODE] = DESCRIPTOR_CODE_RING_0;
-    arch->gdt[GDT_KERNEL_DATA] = DESCRIPTOR_DATA_RING_0;
-    arch->gdt[GDT_USER_DATA] = DESCRIPTOR_DATA_RING_3;
-    arch->gdt[GDT_USER_CODE] = DESCRIPTOR_CODE_RING_3;
+    __builtin_memcpy(arch->gdt, segments, sizeof(segments));
     arch->gdt[GDT_TSS] = DESCRIPTOR_TSS | (sizeof(arch->tss) - 1) | (tss & 0xffffff) << 16 |
                          (tss >> 24 & 0xff) << 56;
     arch->gdt[GDT_TSS + 1] = tss >> 32;

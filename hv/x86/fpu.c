@@ -9,8 +9,7 @@ enum { FXSAVE_BYTES = 512, FCW_OFFSET = 0, MXCSR_OFFSET = 24 };
 #define MXCSR_INITIAL 0x1f80
 
 static uint32_t state_bytes = FXSAVE_BYTES;
-static uint32_t components; /* XCR0; 0: FXSAVE */
-static uint64_t host_xcr0 = XCR0_X87;
+static uint32_t host_xcr0 = XCR0_X87; /* what is saved, with XSAVE */
 
 uint64_t fpu_bytes(void) {
     return state_bytes;
@@ -25,10 +24,9 @@ void fpu_init(void) {
         return;
     uint32_t supported = cpuid(0xd, 0).eax;
     /* PKRU is nothing to ring 3, but a guest can use it, and then it must not be the next one's. */
-    components = XCR0_X87 | XCR0_SSE | (supported & (XCR0_AVX | XCR0_PKRU));
+    host_xcr0 = XCR0_X87 | XCR0_SSE | (supported & (XCR0_AVX | XCR0_PKRU));
     if ((supported & XCR0_AVX512) == XCR0_AVX512 && (supported & XCR0_AVX))
-        components |= XCR0_AVX512;
-    host_xcr0 = components;
+        host_xcr0 |= XCR0_AVX512;
     set_xcr0(host_xcr0);
     state_bytes = cpuid(0xd, 0).ebx; /* for what XCR0 enables now */
 }
@@ -43,7 +41,8 @@ void fpu_context_init(struct context *context) {
 /* What XSETBV accepts (SDM 1, 13.3), of what is saved. */
 bool fpu_xcr0_valid(uint64_t xcr0) {
     uint64_t avx512 = xcr0 & XCR0_AVX512;
-    return !(xcr0 & ~host_xcr0) && (xcr0 & XCR0_X87) && (!(xcr0 & XCR0_AVX) || (xcr0 & XCR0_SSE)) &&
+    return !(xcr0 & ~(uint64_t)host_xcr0) && (xcr0 & XCR0_X87) &&
+           (!(xcr0 & XCR0_AVX) || (xcr0 & XCR0_SSE)) &&
            (!avx512 || (avx512 == XCR0_AVX512 && (xcr0 & XCR0_AVX)));
 }
 
@@ -66,8 +65,8 @@ uint64_t fpu_leave_xcr0(void) {
 
 void fpu_save(struct context *context) {
     void *area = context_fpu(context);
-    if (components)
-        __asm__ volatile("xsave64 (%0)" ::"r"(area), "a"(components), "d"(0) : "memory");
+    if (features.xsave)
+        __asm__ volatile("xsave64 (%0)" ::"r"(area), "a"(host_xcr0), "d"(0) : "memory");
     else
         __asm__ volatile("fxsave64 (%0)" ::"r"(area) : "memory");
 }
@@ -78,8 +77,8 @@ void fpu_restore(const struct context *context) {
     static const uint32_t any;
     void *area = context_fpu(context);
     __asm__ volatile("fnclex; emms; fildl %0" ::"m"(any));
-    if (components)
-        __asm__ volatile("xrstor64 (%0)" ::"r"(area), "a"(components), "d"(0) : "memory");
+    if (features.xsave)
+        __asm__ volatile("xrstor64 (%0)" ::"r"(area), "a"(host_xcr0), "d"(0) : "memory");
     else
         __asm__ volatile("fxrstor64 (%0)" ::"r"(area) : "memory");
 }

@@ -47,14 +47,6 @@ void ioapic_override(uint32_t gsi, bool level, bool low) {
         overrides[override_count++] = (struct override){gsi, level, low};
 }
 
-uint32_t ioapic_gsi_count(void) {
-    uint32_t end = 0;
-    for (unsigned i = 0; i < count; i++)
-        if (ioapics[i].gsi_base + ioapics[i].pins > end)
-            end = ioapics[i].gsi_base + ioapics[i].pins;
-    return end;
-}
-
 static const struct ioapic *ioapic_of(uint32_t gsi) {
     for (unsigned i = 0; i < count; i++)
         if (gsi >= ioapics[i].gsi_base && gsi - ioapics[i].gsi_base < ioapics[i].pins)

@@ -10,6 +10,9 @@ enum { APIC_LVT_ERROR = 0x370, LVT_NMI = 4 << 8, LVT_MASKED = 1 << 16 };
 enum { LVT_PERIODIC = 1 << 17, LVT_TSC_DEADLINE = 2 << 17 };
 enum { SPURIOUS_ENABLE = 1 << 8, DIVIDE_BY_1 = 0xb, XAPIC_ID_SHIFT = 24 };
 
+/* Interrupt masks of the 8259As (Intel's data sheet, OCW1). */
+enum { PIC_MASTER_MASK = 0x21, PIC_SLAVE_MASK = 0xa1, PIC_MASK_ALL = 0xff };
+
 static volatile uint32_t *registers; /* NULL: x2APIC */
 uint64_t lapic_base;
 static uint64_t ticks_per_tsc; /* timer ticks per TSC tick, 32.32; 0: TSC deadline */
@@ -45,7 +48,9 @@ void lapic_init(void) {
     else
         registers = window_map(WINDOW_LAPIC, (struct pa){lapic_base});
     lapic_write(APIC_TPR, 0);
-    lapic_write(APIC_LVT_LINT0, LVT_MASKED); /* the 8259s */
+    lapic_write(APIC_LVT_LINT0, LVT_MASKED); /* the 8259s, which nothing uses */
+    out8(PIC_MASTER_MASK, PIC_MASK_ALL);
+    out8(PIC_SLAVE_MASK, PIC_MASK_ALL);
     lapic_write(APIC_LVT_LINT1, LVT_NMI);
     lapic_write(APIC_LVT_ERROR, LVT_MASKED);
     lapic_write(APIC_LVT_TIMER, LVT_MASKED);

@@ -9,10 +9,14 @@ enum { TEXT_BYTES = sizeof(log_frames) - sizeof(struct bh_log) };
 
 static struct bh_log *const ring = (void *)log_frames;
 static uint64_t written;
+static const char digits[] = "0123456789abcdef";
+char build_text[2 * BUILD_ID_BYTES + 1];
 
 void log_init(void) {
     ring->magic = BH_LOG_MAGIC;
     ring->bytes = TEXT_BYTES;
+    for (unsigned i = 0; i < 2 * BUILD_ID_BYTES; i++)
+        build_text[i] = digits[build_id[i / 2] >> (i % 2 ? 0 : 4) & 0xf];
 }
 
 static void put(char byte) {
@@ -29,16 +33,16 @@ void arch_log(const char *text, size_t bytes) {
 }
 
 static void put_number(uint64_t value, unsigned base, unsigned width, char fill) {
-    char digits[20]; /* 2^64 has 20 */
+    char text[20]; /* 2^64 has 20 digits */
     unsigned count = 0;
     do {
-        digits[count++] = "0123456789abcdef"[value % base];
+        text[count++] = digits[value % base];
         value /= base;
     } while (value);
     for (; width > count; width--)
         put(fill);
     while (count)
-        put(digits[--count]);
+        put(text[--count]);
 }
 
 void log_vprint(const char *format, va_list arguments) {

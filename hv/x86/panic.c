@@ -2,16 +2,8 @@
  * no memory that could be missing, so it works from any exception. */
 #include "hv/x86/x86.h"
 
-void log_build_id(void) {
-    log_print("build ");
-    for (unsigned i = 0; i < BUILD_ID_BYTES; i++)
-        log_print("%02x", build_id[i]);
-}
-
 static _Noreturn void stop(void) {
-    log_print("hv: ");
-    log_build_id();
-    log_print("; halted\n");
+    log_print("hv: build %s; halted\n", build_text);
     for (;;)
         __asm__ volatile("cli; hlt");
 }

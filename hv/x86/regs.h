@@ -116,9 +116,8 @@
 #define VECTORS_WITH_ERROR_CODE 0x60227d00
 #define VECTORS_WITH_OWN_STACK (1 << VECTOR_DB | 1 << VECTOR_NMI | 1 << VECTOR_DF | 1 << VECTOR_MC)
 #define VECTOR_EXTERNAL 32 /* from here on interrupts */
-/* hv's own choice. The 8259s are masked, but could still send a spurious one: 32 to 47. */
-#define VECTOR_PIC 32
-#define VECTOR_IRQ_FIRST 48
+/* hv's own choice. */
+#define VECTOR_IRQ_FIRST 32
 #define VECTOR_IRQ_LAST 239
 #define VECTOR_TIMER 240
 #define VECTOR_SPURIOUS 255

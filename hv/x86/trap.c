@@ -8,8 +8,8 @@ struct context *cpu_switch(void);
 
 static void interrupt(struct cpu *cpu, uint64_t vector) {
     cpu->counter[BH_COUNTER_INTERRUPTS]++;
-    if (vector == VECTOR_SPURIOUS || vector < VECTOR_IRQ_FIRST)
-        return; /* no EOI for these: SDM 3A, 10.9 */
+    if (vector == VECTOR_SPURIOUS)
+        return; /* no EOI for it: SDM 3A, 10.9 */
     if (vector == VECTOR_TIMER) {
         lapic_eoi();
         timer_interrupt();

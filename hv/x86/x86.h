@@ -22,7 +22,10 @@ static inline struct pa image_address(const void *in_image) {
 #define LOG_PAGES 16u
 extern uint8_t log_frames[LOG_PAGES * PAGE_BYTES];
 extern uint8_t bootinfo_frame[PAGE_BYTES]; /* shared too; hv/boot fills it */
-void log_init(void);
+void log_init(void);                       /* before any other */
+#define BUILD_ID_BYTES 20
+extern const uint8_t build_id[BUILD_ID_BYTES];  /* SHA-1 by the linker: hv.ld */
+extern char build_text[2 * BUILD_ID_BYTES + 1]; /* in hexadecimal */
 /* %s, %u, %x with optional 0, width and l. */
 void log_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_vprint(const char *format, va_list arguments) __attribute__((format(printf, 1, 0)));
@@ -34,9 +37,6 @@ void serial_write(char byte);
 /* panic.c: the cause and what to do about it, registers, build id; then stop. */
 _Noreturn void panic(const char *format, ...) __attribute__((format(printf, 1, 2)));
 _Noreturn void panic_exception(const struct arch_context *frame);
-#define BUILD_ID_BYTES 20
-extern const uint8_t build_id[BUILD_ID_BYTES]; /* SHA-1 by the linker: hv.ld */
-void log_build_id(void);
 
 /* entry.S */
 extern uint8_t syscall_entry[], vector_stubs[256][16];
@@ -107,7 +107,6 @@ void lapic_timer_init(uint64_t lapic_ticks, uint64_t tsc_ticks); /* in the same 
 #define OVERRIDES_MAX 24u
 void ioapic_add(struct pa address, uint32_t gsi_base); /* all its pins are masked */
 void ioapic_override(uint32_t gsi, bool level, bool low);
-uint32_t ioapic_gsi_count(void);
 bool ioapic_has(uint32_t gsi);
 void ioapic_mask(uint32_t gsi, bool masked);                   /* gsi: one that it has */
 bool ioapic_connect(uint32_t gsi, uint8_t vector, bool level); /* masked; true: level it is */
