@@ -9,6 +9,7 @@
 #include "mgmt/vmm/bus.h"
 #include "mgmt/vmm/clock.h"
 #include "mgmt/vmm/devices.h"
+#include "mgmt/vmm/fw_cfg.h"
 #include "mgmt/vmm/ioapic.h"
 #include "mgmt/vmm/msr.h"
 #include "mgmt/vmm/pci.h"
@@ -336,6 +337,7 @@ void machine_state(struct state *s) {
     rtc_state(s, &machine.rtc);
     uart_state(s, &machine.uart);
     power_state(s);
+    fw_cfg_state(s);
     pci_state(s);
     if (machine.guest->flags & BH_GUEST_WATCHDOG)
         watchdog_state(s, &machine.watchdog);
@@ -368,6 +370,7 @@ bool machine_init(const struct bh_guest_info *guest) {
     add_fixed();
     add_chipset();
     pvpanic_init(panicked);
+    fw_cfg_init(guest->vcpus);
     power_init(sci, ended); /* after the chipset: its port CF9 lies within CF8..CFF */
     return devices_add(guest, SLOT_FIRST, apicbus_message);
 }

@@ -10,7 +10,7 @@ from harness import expect, expect_equal, limit
 from hostile import Host, disk, interface
 
 ATTACKS = {
-    "ports": "read-all write-all write-devices strings endless uart-nonsense pit-1 rtc",
+    "ports": "read-all write-all write-devices strings endless uart-nonsense pit-1 rtc fw-cfg",
     "processor": "msrs-read msrs-written msr-values xcr0 cpuid-leaves instructions single-steps",
     "memory": "forms random-accesses lapic-page edges changing-code",
     "interrupts": "timer-storm deadline-storm timer-nonsense self-storm all-vectors nmi-storm all-commands "

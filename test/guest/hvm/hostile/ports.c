@@ -1,6 +1,7 @@
 /* I/O ports: all of them, in every width and way. */
 #include "test/guest/hvm/hostile/hostile.h"
 
+#include "mgmt/vmm/fw_cfg.h"
 #include "mgmt/vmm/power.h"
 
 #define COM1 0x3f8u
@@ -199,6 +200,39 @@ static void rtc(void) {
     expect(in8(RTC_DATA) == 0x80);
 }
 
+enum { DMA_ERROR = 1, DMA_READ = 2, DMA_SELECT = 8 }; /* QEMU, docs/specs/fw_cfg */
+
+static volatile struct {
+    uint32_t control, bytes;
+    uint64_t address;
+} request;
+
+/* What its control says afterwards. */
+static uint32_t ask_firmware(uint32_t control, uint32_t bytes, uint64_t address) {
+    uint64_t at = (uint64_t)&request;
+    request.control = __builtin_bswap32(control);
+    request.bytes = __builtin_bswap32(bytes);
+    request.address = __builtin_bswap64(address);
+    out32(FW_CFG_DMA, __builtin_bswap32((uint32_t)(at >> 32)));
+    out32(FW_CFG_DMA + 4, __builtin_bswap32((uint32_t)at));
+    return __builtin_bswap32(request.control);
+}
+
+/* DMA to where there is no RAM, or not to its end; then to where there is. */
+static void fw_cfg(void) {
+    static volatile uint8_t buffer[8];
+    for (unsigned i = 0; i < 2000; i++) {
+        uint64_t r = random_next(), outside = ram_end() + (r >> 32 >> (r & 31));
+        uint32_t control = (uint32_t)(r >> 8 & 0x1f) << 16 | DMA_SELECT | DMA_READ;
+        expect(ask_firmware(control, 1 + (uint32_t)(r >> 16 & 0xff), outside) == DMA_ERROR);
+        expect(ask_firmware(control, 256, ram_end() - 255) == DMA_ERROR);
+        out32(FW_CFG_DMA, (uint32_t)r | 0x80);
+        out32(FW_CFG_DMA + 4, (uint32_t)(r >> 32)); /* a request that is nowhere */
+    }
+    expect(ask_firmware(DMA_SELECT | DMA_READ, 6, (uint64_t)buffer) == 0);
+    expect(buffer[0] == 'Q' && buffer[3] == 'U' && buffer[4] == 0);
+}
+
 /* The values that end a machine, one bit wrong; then until one is right. */
 static void power(void) {
     for (unsigned type = 0; type < 8; type++)
@@ -222,6 +256,7 @@ const struct attack attacks[] = {
     {"uart-nonsense", uart_nonsense},
     {"pit-1", pit_1},
     {"rtc", rtc},
+    {"fw-cfg", fw_cfg},
     {"power", power},
     {0},
 };
