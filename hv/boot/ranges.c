@@ -1,52 +1,38 @@
 /* Sorted lists of disjoint address ranges. */
 #include "hv/boot/boot.h"
 
-static void insert(struct ranges *ranges, uint32_t at, struct range range) {
+static void append(struct ranges *ranges, struct range range) {
     if (ranges->count == RANGES_MAX)
         panic("memory is in more than %u pieces", RANGES_MAX);
-    for (uint32_t i = ranges->count++; i > at; i--)
-        ranges->at[i] = ranges->at[i - 1];
-    ranges->at[at] = range;
-}
-
-static void delete (struct ranges *ranges, uint32_t at) {
-    ranges->count--;
-    for (uint32_t i = at; i < ranges->count; i++)
-        ranges->at[i] = ranges->at[i + 1];
-}
-
-void ranges_subtract(struct ranges *ranges, uint64_t base, uint64_t end) {
-    base &= PAGE_MASK;
-    end = align_up(min_u64(end, PAGE_MASK), PAGE_BYTES);
-    for (uint32_t i = 0; i < ranges->count;) {
-        struct range *range = &ranges->at[i];
-        uint64_t range_end = range->end;
-        if (end <= range->base || base >= range_end) {
-            i++;
-            continue;
-        }
-        if (base > range->base) {
-            range->end = base;
-            i++;
-        } else {
-            delete (ranges, i);
-        }
-        if (end < range_end)
-            insert(ranges, i++, (struct range){end, range_end});
-    }
+    ranges->at[ranges->count++] = range;
 }
 
 /* What touches or overlaps becomes one. */
 void ranges_add(struct ranges *ranges, uint64_t base, uint64_t end) {
-    uint32_t at = 0;
+    const struct ranges before = *ranges;
+    uint32_t i = 0;
     if (base >= end)
         return;
-    while (at < ranges->count && ranges->at[at].end < base)
-        at++;
-    while (at < ranges->count && ranges->at[at].base <= end) {
-        base = min_u64(base, ranges->at[at].base);
-        end = ranges->at[at].end > end ? ranges->at[at].end : end;
-        delete (ranges, at);
+    ranges->count = 0;
+    for (; i < before.count && before.at[i].end < base; i++)
+        append(ranges, before.at[i]);
+    for (; i < before.count && before.at[i].base <= end; i++) {
+        base = min_u64(base, before.at[i].base);
+        end = before.at[i].end > end ? before.at[i].end : end;
     }
-    insert(ranges, at, (struct range){base, end});
+    append(ranges, (struct range){base, end});
+    for (; i < before.count; i++)
+        append(ranges, before.at[i]);
+}
+
+void ranges_subtract(struct ranges *ranges, uint64_t base, uint64_t end) {
+    const struct ranges before = *ranges;
+    base &= PAGE_MASK;
+    end = align_up(min_u64(end, PAGE_MASK), PAGE_BYTES);
+    ranges->count = 0;
+    for (uint32_t i = 0; i < before.count; i++) {
+        struct range range = before.at[i];
+        ranges_add(ranges, range.base, min_u64(range.end, base));
+        ranges_add(ranges, range.base > end ? range.base : end, range.end);
+    }
 }
