@@ -6,7 +6,7 @@
 /* Offsets of fields, by table. */
 enum { RSDP_REVISION = 15, RSDP_RSDT = 16, RSDP_V1_BYTES = 20, RSDP_XSDT = 24 };
 enum { HEADER_LENGTH = 4, HEADER_BYTES = 36 };
-enum { MADT_ENTRIES = 44, DMAR_ENTRIES = 48, IVRS_ENTRIES = 48 };
+enum { MADT_ENTRIES = 44, IOMMU_ENTRIES = 48 /* of DMAR and IVRS */ };
 /* Values in them. */
 enum { MADT_IOAPIC = 1, MADT_OVERRIDE = 2 };
 enum { MPS_POLARITY = 3, MPS_POLARITY_LOW = 3, MPS_TRIGGER = 3 << 2, MPS_TRIGGER_LEVEL = 3 << 2 };
@@ -42,7 +42,9 @@ static const uint8_t *table_at(uint64_t address) {
     return table;
 }
 
-static const uint8_t *find(const uint8_t *root, unsigned pointer_bytes, const char *signature) {
+/* root: RSDT or XSDT. */
+static const uint8_t *find(const uint8_t *root, const char *signature) {
+    unsigned pointer_bytes = root[0] == 'X' ? 8 : 4;
     uint64_t end = field(root, HEADER_LENGTH, 4);
     for (uint64_t at = HEADER_BYTES; at < end; at += pointer_bytes) {
         uint64_t address = field(root, at, pointer_bytes);
@@ -72,19 +74,16 @@ static void read_madt(struct acpi *acpi, const uint8_t *madt) {
         panic("the firmware's ACPI tables name no IOAPIC (MADT); update the firmware");
 }
 
-/* IOMMU register blocks, which no domain may reach whether hv uses them or not. */
-static void read_iommus(struct acpi *acpi, const uint8_t *dmar, const uint8_t *ivrs) {
+/* IOMMU register blocks, which no domain may reach whether hv uses them or not: of the entries
+ * whose type is in a range. */
+static void read_iommus(struct acpi *acpi, const uint8_t *table, uint64_t first, uint64_t last,
+                        uint64_t register_bytes) {
     uint64_t bytes;
-    acpi->iommu = dmar || ivrs;
-    for (uint64_t at = DMAR_ENTRIES; (bytes = field(dmar, at + 2, 2)) != 0; at += bytes) {
-        uint64_t base = field(dmar, at + 8, 8);
-        if (field(dmar, at, 2) == DMAR_DRHD)
-            ranges_add(&acpi->kept, base, base + PAGE_BYTES);
-    }
-    for (uint64_t at = IVRS_ENTRIES; (bytes = field(ivrs, at + 2, 2)) != 0; at += bytes) {
-        uint64_t type = field(ivrs, at, 1), base = field(ivrs, at + 8, 8);
-        if (type >= IVRS_IVHD_FIRST && type <= IVRS_IVHD_LAST)
-            ranges_add(&acpi->kept, base, base + IVHD_REGISTER_BYTES);
+    acpi->iommu |= table != NULL;
+    for (uint64_t at = IOMMU_ENTRIES; (bytes = field(table, at + 2, 2)) != 0; at += bytes) {
+        uint64_t type = field(table, at, 1), base = field(table, at + 8, 8);
+        if (type >= first && type <= last)
+            ranges_add(&acpi->kept, base, base + register_bytes);
     }
 }
 
@@ -92,9 +91,9 @@ void acpi_read(struct acpi *acpi, const uint8_t *rsdp) {
     if (!rsdp[0] || !checksum_good(rsdp, RSDP_V1_BYTES))
         panic("the firmware has no ACPI tables (RSDP); hv needs them to find the IOAPICs");
     uint64_t xsdt = rsdp[RSDP_REVISION] >= 2 ? read_bytes(rsdp + RSDP_XSDT, 8) : 0;
-    unsigned pointer_bytes = xsdt ? 8 : 4;
     acpi->root = xsdt ? xsdt : read_bytes(rsdp + RSDP_RSDT, 4);
     const uint8_t *root = table_at(acpi->root);
-    read_madt(acpi, find(root, pointer_bytes, "APIC"));
-    read_iommus(acpi, find(root, pointer_bytes, "DMAR"), find(root, pointer_bytes, "IVRS"));
+    read_madt(acpi, find(root, "APIC"));
+    read_iommus(acpi, find(root, "DMAR"), DMAR_DRHD, DMAR_DRHD, PAGE_BYTES);
+    read_iommus(acpi, find(root, "IVRS"), IVRS_IVHD_FIRST, IVRS_IVHD_LAST, IVHD_REGISTER_BYTES);
 }

@@ -21,30 +21,25 @@ static bool settle(struct timer *t) {
 
 /* Merges two heaps along their right spines; returns the root, whose parent is NULL. */
 static struct timer *merge(struct timer *a, struct timer *b) {
-    struct timer *root = NULL, *parent = NULL;
+    struct timer *root, **link = &root, *parent = NULL;
     while (a && b) {
         if (b->deadline < a->deadline) {
             struct timer *t = a;
             a = b;
             b = t;
         }
+        *link = a;
         a->parent = parent;
-        if (parent)
-            parent->right = a;
-        else
-            root = a;
         parent = a;
+        link = &a->right;
         a = a->right;
     }
-    struct timer *rest = a ? a : b;
-    if (rest)
-        rest->parent = parent;
-    if (!parent)
-        return rest;
-    parent->right = rest;
+    *link = a ? a : b;
+    if (*link)
+        (*link)->parent = parent;
     /* Every rank along the merged spine may have changed. */
-    for (struct timer *t = parent; t; t = t->parent)
-        settle(t);
+    for (; parent; parent = parent->parent)
+        settle(parent);
     return root;
 }
 
@@ -58,18 +53,13 @@ void timer_cancel(struct cpu *cpu, struct timer *timer) {
     if (!timer->armed)
         return;
     timer->armed = false;
-    struct timer *parent = timer->parent;
-    struct timer *below = merge(timer->left, timer->right);
+    struct timer *below = merge(timer->left, timer->right), *parent = timer->parent;
+    struct timer **link = &cpu->timers;
+    if (parent)
+        link = parent->left == timer ? &parent->left : &parent->right;
+    *link = below;
     if (below)
         below->parent = parent;
-    if (!parent) {
-        cpu->timers = below;
-        return;
-    }
-    if (parent->left == timer)
-        parent->left = below;
-    else
-        parent->right = below;
     while (parent && settle(parent))
         parent = parent->parent;
 }
