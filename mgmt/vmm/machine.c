@@ -318,10 +318,6 @@ static struct bh_guest_statistics *find_statistics(void) {
     return (struct bh_guest_statistics *)control->window_va;
 }
 
-bool machine_is_quiet(void) {
-    return devices_are_quiet();
-}
-
 /* What has lines comes after what they lead to. */
 void machine_state(struct state *s) {
     clock_state(s);

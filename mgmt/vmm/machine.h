@@ -10,7 +10,6 @@ bool machine_init(const struct bh_guest_info *guest);
 
 /* All of it but RAM. To be saved, no vCPU runs, and the devices are quiet (devices.h); to be
  * loaded, it is fresh, and RAM is as it was. */
-bool machine_is_quiet(void);
 void machine_state(struct state *s);
 
 uint32_t machine_vcpus(void);

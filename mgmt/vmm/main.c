@@ -72,7 +72,7 @@ static const struct bh_guest_info *find_guest(void) {
     return guest->version == BH_GUEST_INFO_VERSION && guest->vcpus >= 1 ? guest : NULL;
 }
 
-/* Each: NULL, or what is wrong. */
+/* NULL, or what is wrong. */
 static const char *start_kernel(const struct bh_guest_info *guest) {
     struct loader_file kernel = file_open(guest->kernel_disk, guest->kernel_bytes, &guest->kernel);
     struct loader_file initrd = file_open(guest->initrd_disk, guest->initrd_bytes, &guest->initrd);
@@ -84,12 +84,6 @@ static const char *start_kernel(const struct bh_guest_info *guest) {
         return "out of memory";
     enter_kernel(machine_vcpu(0), &entry);
     return checkpoint_forget();
-}
-
-static const char *make(const struct bh_guest_info *guest) {
-    if (!machine_init(guest))
-        return "out of memory";
-    return checkpoint_open(guest);
 }
 
 /* The guest was to go on: its policy for failures does not apply, and its checkpoint stays. */
@@ -108,7 +102,7 @@ int main(int argc, char **argv) {
     bool restore = guest->flags & BH_GUEST_RESTORE;
     ram_init(guest->ram, guest->ram_ranges);
     clock_init(guest_domain()->tsc_hz);
-    const char *wrong = make(guest);
+    const char *wrong = machine_init(guest) ? checkpoint_open(guest) : "out of memory";
     if (!wrong)
         wrong = restore ? checkpoint_load() : start_kernel(guest);
     if (wrong && restore)

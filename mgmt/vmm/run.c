@@ -10,6 +10,7 @@
 #include "guestlib/loop.h"
 #include "mgmt/vmm/checkpoint.h"
 #include "mgmt/vmm/clock.h"
+#include "mgmt/vmm/devices.h"
 #include "mgmt/vmm/exits.h"
 #include "mgmt/vmm/fpu.h"
 #include "mgmt/vmm/lock.h"
@@ -138,7 +139,7 @@ static void stop(struct vcpu *vcpu) {
         fpu_store(vcpu->fpu);
     stopped |= 1u << vcpu->number;
     run_wake(machine_vcpu(0));
-    if (vcpu->number == 0 && stopped == (1u << machine_vcpus()) - 1 && machine_is_quiet())
+    if (vcpu->number == 0 && stopped == (1u << machine_vcpus()) - 1 && devices_are_quiet())
         save();
     else
         sleep_outside(vcpu);
