@@ -14,7 +14,7 @@
 #include "mgmt/vmm/virtio/entropy.h"
 #include "mgmt/vmm/virtio/net.h"
 
-#define BLOCK_QUEUES_MAX 4u /* all go into one queue pair: more would only be more interrupts */
+#define QUEUES_MAX 4u /* all go into one queue pair: more would only be more interrupts */
 
 static struct virtio_device *console;              /* NULL: none */
 static struct virtio_device *devices[PCI_DEVICES]; /* all of them, by number */
@@ -47,12 +47,12 @@ static bool add(const struct bh_guest_info *guest, unsigned first_slot, unsigned
 bool devices_add(const struct bh_guest_info *guest, unsigned first_slot,
                  void (*message)(uint64_t address, uint32_t data)) {
     unsigned number = 0;
-    uint32_t queues = guest->vcpus < BLOCK_QUEUES_MAX ? guest->vcpus : BLOCK_QUEUES_MAX;
+    uint32_t queues = guest->vcpus < QUEUES_MAX ? guest->vcpus : QUEUES_MAX;
     for (uint32_t i = 0; i < guest->guest_disks; i++)
         if (!add(guest, first_slot, number++, virtio_blk_open(i, queues, message)))
             return false;
     for (unsigned i = 0; guest_device(BH_CLASS_NET, i); i++)
-        if (!add(guest, first_slot, number++, virtio_net_open(i, message)))
+        if (!add(guest, first_slot, number++, virtio_net_open(i, queues, message)))
             return false;
     if (!add(guest, first_slot, number++, virtio_entropy_open(random_fill, message)))
         return false;

@@ -11,11 +11,17 @@
 #include "test/unit/virtio_guest.h"
 #include "test/unit/virtio_host.h"
 #if NET
+#include "mgmt/virtio/net.h"
 #include "mgmt/vmm/virtio/net.h"
-#define OPEN virtio_net_open(0, guest_message)
+#define OPEN virtio_net_open(0, 2, guest_message)
+#define QUEUES 5u
+#define FEATURE (VIRTIO_NET_F_CTRL_VQ | VIRTIO_NET_F_MQ)
 #else
+#include "mgmt/virtio/block.h"
 #include "mgmt/vmm/virtio/blk.h"
 #define OPEN virtio_blk_open(0, 2, guest_message)
+#define QUEUES 2u
+#define FEATURE VIRTIO_BLK_F_FLUSH
 #endif
 
 #define STEP_BYTES 8u
@@ -23,7 +29,7 @@
 #define SIZE 8u
 
 static struct guest_device g;
-static struct guest_queue queue[2];
+static struct guest_queue queue[QUEUES];
 static struct {
     uint32_t tag;
     uint64_t value;
@@ -83,17 +89,17 @@ static void set_up(uint64_t features) {
     guest_probe(&g);
     if (!guest_negotiate(&g, features))
         return;
-    for (uint16_t i = 0; i < 2; i++)
+    for (uint16_t i = 0; i < QUEUES; i++)
         guest_queue_set(&g, &queue[i], i, SIZE, features);
     guest_run(&g);
 }
 
 static void add_chain(const uint8_t *s) {
-    struct guest_queue *q = &queue[s[1] & 1];
+    struct guest_queue *q = &queue[(s[1] >> 3 << 1 | (s[1] & 1)) % QUEUES];
     if (!q->size || q->next_desc >= SIZE)
         return;
     uint64_t at = 0x20000 + s[2] * 512u;
-    uint32_t header[4] = {s[3] % 16u, 0, s[4], 0};
+    uint32_t header[4] = {s[3] % 16u | (uint32_t)s[5] << 16, 0, s[4], 0};
     memcpy(guest_ram + at, header, sizeof(header));
     struct guest_buffer b[3] = {{at, 16, s[1] & 2},
                                 {at + 16 + s[5], s[6] * 256u, s[1] & 4 || s[1] & 2},
@@ -139,7 +145,7 @@ static void step(const uint8_t *s) {
     static const uint64_t features[] = {0,
                                         VIRTIO_F_INDIRECT_DESC,
                                         VIRTIO_F_EVENT_IDX,
-                                        1ull << 9,
+                                        FEATURE,
                                         1ull << 15,
                                         1ull << 13,
                                         1ull << 1,

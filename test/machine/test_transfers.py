@@ -1,6 +1,8 @@
 """128 MiB each way between a Linux guest, a PV guest and this machine: none lost, none changed."""
 
+import concurrent.futures
 import hashlib
+import re
 import socket
 import zlib
 
@@ -60,6 +62,51 @@ def test_three_ways(ctx):
         linux_and_echo(vm, data)
         vm.send("poweroff")
         said(vm, r"guest linux ended: exit status 0", timeout=60)
+
+
+@slow
+@limit(600)
+def test_four_pairs_of_queues(ctx):
+    """A guest with four processors has as many pairs of queues, uses several, and on none is anything lost."""
+    flows = range(4)
+    guests = ctx.guests(linux=linux.definition(memory=384, vcpus=4, devices=net(16),
+                                               arguments=f"address={LINUX}/24 gateway=10.0.2.2"))
+    inner = [900 + i for i in range(8)]
+    ports = [machine.free_port() for _ in inner]
+    rules = [forward(port, wanted, address=LINUX) for port, wanted in zip(ports, inner)]
+    data = [ctx.random.randbytes(8 << 20) for _ in flows]
+    initrd = linux.initramfs(ctx.root, [linux.program(ctx, "send")])
+    with ctx.boot_pvh(guests, files={"initrd.gz": initrd}, forwards=rules) as vm, \
+            concurrent.futures.ThreadPoolExecutor(len(flows)) as pool:
+        linux.shell(vm)
+        vm.send("cd /sys/class/net/eth0/queues; echo rx-* tx-*; cd /tmp; dmesg -n 1")
+        vm.wait_for(r"^rx-0 rx-1 rx-2 rx-3 tx-0 tx-1 tx-2 tx-3\s", timeout=30)
+        for i in flows:
+            vm.send(f"nc -l -p {inner[i]} >{i} &")
+        vm.send("sleep 2; echo liste''ning; wait; sha256sum ?")
+        vm.wait_for(r"^listening", timeout=30)
+        list(pool.map(send, ports, data))
+        for i in flows:
+            expect_equal(vm.wait_for(rf"^([0-9a-f]{{64}})  {i}\s", timeout=120)[1], sha256(data[i]), f"flow {i} in")
+        for i in flows:
+            vm.send(f"send {i} {inner[4 + i]} &")
+        for i in flows:
+            vm.wait_for(r"listens", timeout=30)
+        sent = pool.map(lambda port: receive(connect(port)), ports[4:])
+        expect_equal([sha256(piece) for piece in sent], [sha256(piece) for piece in data], "the flows out")
+        expect(len(busy(vm, "input")) > 1, "several queues have received")
+        expect(len(busy(vm, "output")) > 1, "several queues have transmitted")
+        vm.send("poweroff -f")
+        said(vm, r"guest linux ended: exit status 0", timeout=60)
+
+
+def busy(vm, direction):
+    """The network card's interrupts that have come."""
+    begin = vm.cursor
+    vm.send(f"grep -e '-{direction}' /proc/interrupts; echo do''ne")
+    vm.wait_for(r"^done", timeout=30)
+    lines = re.findall(rf"^ *\d+:((?: +\d+){{4}}) .*virtio\d+-{direction}", vm.text[begin:vm.cursor], re.M)
+    return [counts for counts in lines if any(int(count) for count in counts.split())]
 
 
 def this_machine_and_echo(ports, data):

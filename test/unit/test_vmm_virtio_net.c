@@ -15,6 +15,8 @@
 #define HEADER 12u
 #define TCP_AT 34u
 #define BUFFERS_MAX 512u
+#define PAIRS 3u
+#define SEVERAL (RINGS | OFFLOADS | VIRTIO_NET_F_CTRL_VQ | VIRTIO_NET_F_MQ)
 
 static struct virtio_device *device;
 static struct guest_device g;
@@ -68,8 +70,7 @@ static void send_to_guest(uint32_t bytes, uint16_t flags, uint8_t gso_type, uint
     host_run();
 }
 
-static int start(void **state) {
-    (void)state;
+static int open_device(unsigned pairs) {
     guest_start();
     host_start(BH_CLASS_NET, 1024, 512, 512 * 1024);
     host_info.net = (struct bh_net_info){.mac = {2, 0, 0, 1, 2, 3},
@@ -78,13 +79,23 @@ static int start(void **state) {
     buffers = buffer_first = held_count = transmitted = 0;
     wire_bytes = 0;
     hold = false;
-    device = virtio_net_open(0, guest_message);
+    device = virtio_net_open(0, pairs, guest_message);
     assert_non_null(device);
     pci_add(&device->function, 1);
     guest_probe(&g);
     host_run();
     assert_true(buffers > 64);
     return 0;
+}
+
+static int start(void **state) {
+    (void)state;
+    return open_device(1);
+}
+
+static int start_pairs(void **state) {
+    (void)state;
+    return open_device(PAIRS);
 }
 
 static int stop(void **state) {
@@ -399,8 +410,149 @@ static void buffers_nobody_can_write(void **state) {
     }
 }
 
+/* --- several pairs of queues --- */
+
+static struct guest_queue queue[2 * PAIRS + 1];
+
+static void drive_pairs(uint64_t features) {
+    assert_true(guest_negotiate(&g, features));
+    for (uint16_t i = 0; i < 2 * PAIRS + 1; i++)
+        guest_queue_set(&g, &queue[i], i, 64, features);
+    guest_run(&g);
+}
+
+/* What the device answers on queue `control`. */
+static uint8_t ask(unsigned control, uint8_t class, uint8_t command, uint16_t pairs,
+                   uint32_t bytes) {
+    uint64_t at = guest_alloc(8, 8);
+    uint8_t *request = guest_at(at);
+    uint32_t id, written;
+    request[0] = class;
+    request[1] = command;
+    memcpy(request + 2, &pairs, 2);
+    request[7] = 0xaa;
+    guest_add(&queue[control], (struct guest_buffer[]){{at, bytes, false}, {at + 7, 1, true}}, 2);
+    guest_kick(&g, &queue[control]);
+    assert_true(guest_take(&queue[control], &id, &written));
+    assert_int_equal(written, 1);
+    return request[7];
+}
+
+/* Which pair gets a frame between these ports; PAIRS: none. */
+static unsigned pair_of(uint16_t from, uint16_t to, uint8_t protocol) {
+    unsigned found = PAIRS;
+    uint32_t id, bytes;
+    for (unsigned i = 0; i < PAIRS; i++) {
+        uint64_t at = guest_alloc(1536, 1);
+        guest_add(&queue[2 * i], &(struct guest_buffer){at, 1536, true}, 1);
+        guest_kick(&g, &queue[2 * i]);
+    }
+    make_frame(300, protocol);
+    frame[TCP_AT] = (uint8_t)(from >> 8);
+    frame[TCP_AT + 1] = (uint8_t)from;
+    frame[TCP_AT + 2] = (uint8_t)(to >> 8);
+    frame[TCP_AT + 3] = (uint8_t)to;
+    send_to_guest(300, BH_NET_CHECKSUM_GOOD, 0, 0);
+    for (unsigned i = 0; i < PAIRS; i++)
+        if (guest_take(&queue[2 * i], &id, &bytes)) {
+            assert_int_equal(found, PAIRS);
+            assert_int_equal(bytes, HEADER + 300);
+            assert_memory_equal(guest_at(guest_desc(&queue[2 * i], id)->address + HEADER), frame,
+                                300);
+            found = i;
+        }
+    return found;
+}
+
+static void pairs_are_asked_for(void **state) {
+    (void)state;
+    assert_int_equal(guest_read(g.config + VIRTIO_NET_CONFIG_PAIRS_MAX, 2), PAIRS);
+    drive_pairs(SEVERAL);
+    for (uint16_t port = 1; port < 5; port++)
+        assert_int_equal(pair_of(port, 80, 6), 0); /* until it asks for more */
+    assert_int_equal(ask(2 * PAIRS, 4, 0, PAIRS, 4), VIRTIO_NET_CTRL_OK);
+    assert_int_equal(ask(2 * PAIRS, 4, 0, 0, 4), VIRTIO_NET_CTRL_ERROR);
+    assert_int_equal(ask(2 * PAIRS, 4, 0, PAIRS + 1, 4), VIRTIO_NET_CTRL_ERROR);
+    assert_int_equal(ask(2 * PAIRS, 4, 1, 1, 4), VIRTIO_NET_CTRL_ERROR);
+    assert_int_equal(ask(2 * PAIRS, 0, 0, 1, 4), VIRTIO_NET_CTRL_ERROR);
+    assert_int_equal(ask(2 * PAIRS, 4, 0, 1, 3), VIRTIO_NET_CTRL_ERROR);
+    unsigned used = 0;
+    for (uint16_t port = 1; port < 5; port++) {
+        unsigned pair = pair_of(port, 80, 6);
+        assert_in_range(pair, 0, PAIRS - 1);
+        assert_int_equal(pair_of(port, 80, 6), pair); /* a connection keeps to one */
+        used |= 1u << pair;
+    }
+    assert_int_equal(used, 7);
+    assert_int_equal(pair_of(2, 80, 1), 0); /* neither TCP nor UDP */
+    drive_pairs(SEVERAL);                   /* begins with one again */
+    for (uint16_t port = 1; port < 5; port++)
+        assert_int_equal(pair_of(port, 80, 17), 0);
+}
+
+static void pairs_that_were_not_agreed_on(void **state) {
+    (void)state;
+    drive_pairs(RINGS | VIRTIO_NET_F_CTRL_VQ);
+    assert_int_equal(ask(2, 4, 0, 2, 4), VIRTIO_NET_CTRL_ERROR); /* 5.1.2: there it is now */
+    drive_pairs(RINGS | VIRTIO_NET_F_MQ);
+    guest_add(&queue[2 * PAIRS], &(struct guest_buffer){0x1000, 4, false}, 1);
+    guest_kick(&g, &queue[2 * PAIRS]);
+    assert_int_equal(guest_used(&queue[2 * PAIRS])[1], 0);
+}
+
+/* Each pair's frames go out, and no pair waits for another's to end. */
+static void pairs_transmit(void **state) {
+    (void)state;
+    drive_pairs(SEVERAL);
+    make_frame(30000, 6);
+    uint64_t at = guest_alloc(HEADER + 30000, 1);
+    memset(guest_at(at), 0, HEADER);
+    memcpy((uint8_t *)guest_at(at) + HEADER, frame, 30000);
+    hold = true;
+    for (unsigned i = 0; i < PAIRS; i++) {
+        for (unsigned frames = 0; frames < 30; frames++)
+            guest_add(&queue[2 * i + 1], &(struct guest_buffer){at, HEADER + 30000, false}, 1);
+        guest_kick(&g, &queue[2 * i + 1]);
+    }
+    host_run();
+    while (guest_used(&queue[1])[1] < 30) {
+        assert_true(held_count > 0);
+        queue_complete(&host_queue, held[--held_count], BH_OK, 0, 0);
+        host_publish();
+        host_run();
+    }
+    for (unsigned i = 1; i < PAIRS; i++)
+        assert_in_range(guest_used(&queue[2 * i + 1])[1], 10, 30);
+    hold = false;
+    while (held_count)
+        queue_complete(&host_queue, held[--held_count], BH_OK, 0, 0);
+    host_publish();
+    host_run();
+    assert_int_equal(transmitted, 30 * PAIRS);
+    assert_memory_equal(wire, frame, 30000);
+}
+
+static void pairs_are_state(void **state) {
+    (void)state;
+    static uint8_t saved[4096];
+    drive_pairs(SEVERAL);
+    assert_int_equal(ask(2 * PAIRS, 4, 0, PAIRS, 4), VIRTIO_NET_CTRL_OK);
+    struct state s = {.at = saved, .left = sizeof(saved)};
+    virtio_state(&s, device);
+    size_t bytes = sizeof(saved) - s.left;
+    static const uint8_t pairs[] = {1, 0, PAIRS + 1, PAIRS};
+    for (unsigned i = 0; i < sizeof(pairs); i++) {
+        saved[bytes - 2] = pairs[i];
+        s = (struct state){.at = saved, .left = bytes, .loading = true};
+        virtio_state(&s, device);
+        assert_int_equal(s.wrong == NULL, pairs[i] == 1 || pairs[i] == PAIRS);
+    }
+    assert_true(pair_of(1, 80, 6) != pair_of(2, 80, 6));
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)
+#define PAIRS_TEST(f) cmocka_unit_test_setup_teardown(f, start_pairs, stop)
     const struct CMUnitTest tests[] = {
         TEST(transmits),
         TEST(offloads),
@@ -412,6 +564,10 @@ int main(void) {
         TEST(tells_where_the_checksum_is),
         TEST(completes_checksums),
         TEST(buffers_nobody_can_write),
+        PAIRS_TEST(pairs_are_asked_for),
+        PAIRS_TEST(pairs_that_were_not_agreed_on),
+        PAIRS_TEST(pairs_transmit),
+        PAIRS_TEST(pairs_are_state),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

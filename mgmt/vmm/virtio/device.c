@@ -203,6 +203,8 @@ void virtio_state(struct state *s, struct virtio_device *d) {
                 "a driver without features");
     for (unsigned i = 0; i < d->queues; i++)
         queue_state(s, d, &d->queue[i]);
+    if (d->class->state)
+        d->class->state(s, d);
     virtio_update_intx(d);
     for (unsigned i = 0; i < d->queues && s->loading && !s->wrong; i++)
         virtio_serve_later(d, i);

@@ -36,6 +36,8 @@ struct virtio_class {
     bool (*reset)(struct virtio_device *d);
     /* Something is in flight. May be NULL: never between two turns. */
     bool (*is_busy)(const struct virtio_device *d);
+    /* What the driver has set beyond registers and queues. May be NULL. */
+    void (*state)(struct state *s, struct virtio_device *d);
 };
 
 /* A queue's registers, as the driver wrote them, and the queue. */
@@ -80,7 +82,7 @@ void virtio_init(struct virtio_device *d, const struct virtio_settings *settings
 /* Whether its state can be saved: it has served all that the driver has notified of. As long as no
  * vCPU runs, it will have. */
 bool virtio_is_quiet(const struct virtio_device *d);
-/* Its function's state is pci_state's. The class has none beyond the queues. */
+/* Its function's state is pci_state's. */
 void virtio_state(struct state *s, struct virtio_device *d);
 
 /* The driver notified of a queue: a write to BAR 0. */

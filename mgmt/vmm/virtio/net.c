@@ -1,7 +1,9 @@
 /* virtio-net. Transmitting: a chain's frame is copied into the window and the chain given back;
  * what finds no room waits in its queue. Receiving: frames come whole and are copied into as many
  * of the driver's buffers as they take; where there are too few, the frame is lost, as on any
- * network card. Addresses and protocols are not looked at: the host's switch filters. */
+ * network card. Addresses and protocols are not looked at: the host's switch filters. Of several
+ * pairs of queues each connection keeps to one, by its ports: a table of which connection the
+ * driver sends where, as 5.1.6.5.5 proposes, would be memory that strangers fill. */
 #include "mgmt/vmm/virtio/net.h"
 
 #include <stdlib.h>
@@ -12,9 +14,8 @@
 
 #define PCI_CLASS_ETHERNET 0x020000u
 #define QUEUE_SIZE 256u
-#define QUEUE_RECEIVE 0u /* 5.1.2 */
-#define QUEUE_TRANSMIT 1u
-#define QUEUES 2u
+#define QUEUE_RECEIVE(pair) (2u * (pair)) /* 5.1.2 */
+#define QUEUE_TRANSMIT(pair) (2u * (pair) + 1)
 #define TURN_CHAINS 64u
 #define BLOCK_BYTES 2048u /* copied at a time; bounce space's chunks are no longer */
 
@@ -22,7 +23,9 @@ struct virtio_net {
     struct virtio_device device;
     struct net_front *front;
     uint8_t config[VIRTIO_NET_CONFIG_BYTES];
-    bool stalled; /* a frame waits in its queue for room */
+    uint16_t pairs, pairs_max; /* that the driver uses; that there are */
+    uint32_t stalled;          /* queues in which a frame waits for room, a bit each */
+    unsigned turn;             /* which pair has room first */
     struct net_piece piece[VIRTQUEUE_SIZE_MAX];
     struct virtqueue_chain chain; /* transmitting, and a received frame's further buffers */
     struct virtqueue_chain first; /* a received frame's first buffer */
@@ -77,15 +80,15 @@ static bool transmit(struct virtio_net *n) {
     return net_front_transmit(n->front, n->piece, count, offload);
 }
 
-static bool serve_transmit(struct virtio_net *n) {
+static bool serve_transmit(struct virtio_net *n, unsigned queue) {
     struct virtio_device *d = &n->device;
-    struct virtqueue *ring = &d->queue[QUEUE_TRANSMIT].ring;
-    bool more = true;
-    n->stalled = false;
+    struct virtqueue *ring = &d->queue[queue].ring;
+    bool more = true, stalled = false;
+    n->stalled &= ~(1u << queue);
     virtqueue_refuse_notification(ring);
-    for (unsigned i = 0; i < TURN_CHAINS && more && !n->stalled; i++) {
-        if (!virtio_take(d, QUEUE_TRANSMIT, &n->chain)) {
-            more = virtio_idle(d, QUEUE_TRANSMIT);
+    for (unsigned i = 0; i < TURN_CHAINS && more && !stalled; i++) {
+        if (!virtio_take(d, queue, &n->chain)) {
+            more = virtio_idle(d, queue);
         } else if (n->chain.readable_bytes < sizeof(struct virtio_net_header)) {
             virtio_break(d); /* 5.1.6.2 */
             more = false;
@@ -93,16 +96,60 @@ static bool serve_transmit(struct virtio_net *n) {
             virtqueue_complete(ring, n->chain.head, 0);
         } else {
             virtqueue_put_back(ring, 1);
-            n->stalled = true;
+            stalled = true;
         }
     }
-    virtio_publish(d, QUEUE_TRANSMIT);
-    return more && !n->stalled;
+    n->stalled |= (uint32_t)stalled << queue;
+    virtio_publish(d, queue);
+    return more && !stalled;
+}
+
+/* --- control --- */
+
+/* 5.1.2: behind all pairs that could be used. */
+static bool is_control(const struct virtio_net *n, unsigned queue) {
+    uint64_t accepted = n->device.accepted;
+    return accepted & VIRTIO_NET_F_CTRL_VQ &&
+           queue == QUEUE_RECEIVE(accepted & VIRTIO_NET_F_MQ ? n->pairs_max : 1);
+}
+
+/* 5.1.6.5.5 is all there is. */
+static uint8_t obey(struct virtio_net *n) {
+    struct {
+        uint8_t class, command;
+        uint16_t pairs;
+    } request;
+    const struct virtqueue_chain *c = &n->chain;
+    if (pieces_read(c->piece, c->readable, 0, &request, sizeof(request)) < sizeof(request) ||
+        request.class != VIRTIO_NET_CTRL_MQ || request.command != VIRTIO_NET_CTRL_MQ_PAIRS_SET ||
+        !(n->device.accepted & VIRTIO_NET_F_MQ) || request.pairs < 1 ||
+        request.pairs > n->pairs_max)
+        return VIRTIO_NET_CTRL_ERROR;
+    n->pairs = request.pairs;
+    return VIRTIO_NET_CTRL_OK;
+}
+
+static bool serve_control(struct virtio_net *n, unsigned queue) {
+    struct virtio_device *d = &n->device;
+    bool more = true;
+    for (unsigned i = 0; i < TURN_CHAINS && more; i++) {
+        if (!virtio_take(d, queue, &n->chain)) {
+            more = virtio_idle(d, queue);
+            continue;
+        }
+        uint8_t answer = obey(n);
+        uint32_t bytes = pieces_write(chain_writable(&n->chain), n->chain.writable, 0, &answer, 1);
+        virtqueue_complete(&d->queue[queue].ring, n->chain.head, bytes);
+    }
+    virtio_publish(d, queue);
+    return more;
 }
 
 static bool serve(struct virtio_device *d, unsigned queue) {
-    if (queue == QUEUE_TRANSMIT)
-        return serve_transmit(of_device(d));
+    if (is_control(of_device(d), queue))
+        return serve_control(of_device(d), queue);
+    if (queue % 2)
+        return serve_transmit(of_device(d), queue);
     virtqueue_refuse_notification(&d->queue[queue].ring); /* buffers are taken as frames come */
     return false;
 }
@@ -137,16 +184,16 @@ static uint32_t min(uint32_t a, uint32_t b) {
 
 /* The frame into the driver's buffers, header left for later; returns how many it took, 0: there
  * are too few. */
-static uint16_t deliver(struct virtio_net *n, const struct net_frame *frame) {
+static uint16_t deliver(struct virtio_net *n, unsigned queue, const struct net_frame *frame) {
     const uint32_t header = sizeof(struct virtio_net_header);
-    struct virtqueue *ring = &n->device.queue[QUEUE_RECEIVE].ring;
+    struct virtqueue *ring = &n->device.queue[queue].ring;
     bool mergeable = n->device.accepted & VIRTIO_NET_F_MRG_RXBUF;
     uint32_t at = 0, all = (uint32_t)frame->bytes;
     uint16_t buffers = 0;
     while (at < all && (buffers == 0 || mergeable)) {
         struct virtqueue_chain *c = buffers == 0 ? &n->first : &n->chain;
         uint32_t skip = buffers == 0 ? header : 0;
-        if (!virtio_take(&n->device, QUEUE_RECEIVE, c))
+        if (!virtio_take(&n->device, queue, c))
             break;
         uint32_t part = c->writable_bytes > skip ? min(c->writable_bytes - skip, all - at) : 0;
         if (part == 0) {
@@ -167,29 +214,43 @@ static uint16_t deliver(struct virtio_net *n, const struct net_frame *frame) {
 
 static void receive(void *context, const struct net_frame *frame) {
     struct virtio_net *n = context;
-    if (!virtio_running(&n->device, QUEUE_RECEIVE) ||
+    if (!virtio_running(&n->device, QUEUE_RECEIVE(0)) ||
         !net_start_make(&n->start, frame, n->device.accepted))
         return;
-    n->start.header.buffers = deliver(n, frame);
+    unsigned pair = n->pairs > 1 ? net_start_flow(&n->start) % n->pairs : 0;
+    n->start.header.buffers = deliver(n, QUEUE_RECEIVE(pair), frame);
     if (n->start.header.buffers)
         pieces_write(chain_writable(&n->first), n->first.writable, 0, &n->start.header,
                      sizeof(n->start.header));
 }
 
-/* --- turns, start --- */
+/* --- turns, start, state --- */
 
 static void room(void *context) {
     struct virtio_net *n = context;
-    virtio_publish(&n->device, QUEUE_RECEIVE);
-    if (n->stalled)
-        virtio_notify(&n->device, QUEUE_TRANSMIT);
+    uint32_t stalled = n->stalled;
+    for (unsigned i = 0; i < n->pairs; i++)
+        virtio_publish(&n->device, QUEUE_RECEIVE(i));
+    for (unsigned i = 0; i < n->pairs_max && stalled; i++) {
+        unsigned queue = QUEUE_TRANSMIT((n->turn + i) % n->pairs_max);
+        if (stalled >> queue & 1)
+            virtio_notify(&n->device, queue);
+    }
+    n->turn++;
 }
 
 static void start(struct virtio_device *d) {
-    of_device(d)->stalled = false;
+    of_device(d)->stalled = 0;
+    of_device(d)->pairs = 1;
 }
 
-static uint64_t features(const struct bh_net_info *info) {
+static void state(struct state *s, struct virtio_device *d) {
+    struct virtio_net *n = of_device(d);
+    STATE(s, n->pairs);
+    state_check(s, n->pairs >= 1 && n->pairs <= n->pairs_max, "more queues than there are");
+}
+
+static uint64_t features(const struct bh_net_info *info, unsigned pairs) {
     uint64_t all = VIRTIO_NET_F_MAC | VIRTIO_NET_F_MTU | VIRTIO_NET_F_STATUS |
                    VIRTIO_NET_F_MRG_RXBUF | VIRTIO_NET_F_GUEST_CSUM | VIRTIO_NET_F_GUEST_TSO4 |
                    VIRTIO_NET_F_GUEST_TSO6;
@@ -197,24 +258,27 @@ static uint64_t features(const struct bh_net_info *info) {
         all |= VIRTIO_NET_F_CSUM;
     if (info->features & BH_NET_FEATURE_CHECKSUM && info->features & BH_NET_FEATURE_GSO)
         all |= VIRTIO_NET_F_HOST_TSO4 | VIRTIO_NET_F_HOST_TSO6;
+    if (pairs > 1)
+        all |= VIRTIO_NET_F_CTRL_VQ | VIRTIO_NET_F_MQ;
     return all;
 }
 
 static void make_config(struct virtio_net *n, const struct bh_net_info *info) {
-    const uint16_t link = VIRTIO_NET_STATUS_LINK_UP, pairs = 1;
+    const uint16_t link = VIRTIO_NET_STATUS_LINK_UP;
     memcpy(n->config + VIRTIO_NET_CONFIG_MAC, info->mac, sizeof(info->mac));
     memcpy(n->config + VIRTIO_NET_CONFIG_STATUS, &link, sizeof(link));
-    memcpy(n->config + VIRTIO_NET_CONFIG_PAIRS_MAX, &pairs, sizeof(pairs));
+    memcpy(n->config + VIRTIO_NET_CONFIG_PAIRS_MAX, &n->pairs_max, sizeof(n->pairs_max));
     memcpy(n->config + VIRTIO_NET_CONFIG_MTU, &info->mtu, sizeof(info->mtu));
 }
 
-struct virtio_device *virtio_net_open(unsigned index,
+struct virtio_device *virtio_net_open(unsigned index, unsigned pairs,
                                       void (*message)(uint64_t address, uint32_t data)) {
     static const struct virtio_class class = {.type = VIRTIO_TYPE_NET,
                                               .pci_class = PCI_CLASS_ETHERNET,
                                               .queue_size = QUEUE_SIZE,
                                               .start = start,
-                                              .serve = serve};
+                                              .serve = serve,
+                                              .state = state};
     struct virtio_net *n = calloc(1, sizeof(*n));
     if (!n)
         return NULL;
@@ -225,11 +289,13 @@ struct virtio_device *virtio_net_open(unsigned index,
         return NULL;
     }
     const struct bh_net_info *info = net_front_info(n->front);
+    n->pairs = 1;
+    n->pairs_max = (uint16_t)pairs;
     make_config(n, info);
     virtio_init(&n->device, &(struct virtio_settings){
                                 .class = &class,
-                                .queues = QUEUES,
-                                .features = features(info),
+                                .queues = pairs > 1 ? 2 * pairs + 1 : 2,
+                                .features = features(info, pairs),
                                 .config = n->config,
                                 .config_bytes = sizeof(n->config),
                                 .message = message,

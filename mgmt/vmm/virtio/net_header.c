@@ -94,3 +94,13 @@ bool net_start_make(struct net_start *s, const struct net_frame *frame, uint64_t
     }
     return frame->gso_type == BH_NET_GSO_NONE || make_gso(s, frame, features);
 }
+
+uint32_t net_start_flow(struct net_start *s) {
+    struct frame *f = &s->frame;
+    bool parsed = frame_parse(f);
+    const struct frame_facts *facts = &f->facts;
+    if (!parsed || facts->l4 == 0 || facts->fragment || facts->l4 + 4u > f->header_bytes ||
+        (facts->protocol != PROTOCOL_TCP && facts->protocol != PROTOCOL_UDP))
+        return 0;
+    return (uint32_t)read_be16(f->header + facts->l4) + read_be16(f->header + facts->l4 + 2);
+}

@@ -18,3 +18,7 @@ struct net_start {
  * checksum that the driver does not want to complete is completed here. False: a frame that such a
  * driver cannot be given. */
 bool net_start_make(struct net_start *start, const struct net_frame *frame, uint64_t features);
+
+/* A number that all frames of one TCP connection, or of one UDP port to another, have in common; 0
+ * for all else. After net_start_make. */
+uint32_t net_start_flow(struct net_start *start);
