@@ -21,19 +21,21 @@ MEMORY = 128
 class Machine:
     """A host with such a guest; its disks outlive it."""
 
-    def __init__(self, ctx, vcpus):
+    def __init__(self, ctx, vcpus, devices=DISKS, arguments="", kernel=None):
         self.ctx = ctx
         self.vcpus = vcpus
+        self.devices = devices
+        self.arguments = f"{ADDRESS} {arguments}"
         for name, mib in (("data", 8), ("checkpoint", MEMORY + 1)):
             with open(ctx.path(name), "wb") as handle:
                 handle.truncate(mib << 20)
         self.port = free_port()
-        self.files = linux.files(ctx.root, more=[linux.program(ctx, "witness")])
+        self.files = linux.files(ctx.root, kernel, more=[linux.program(ctx, "witness")])
 
     @contextlib.contextmanager
     def on(self, memory=MEMORY):
-        definition = linux.definition(memory=memory, vcpus=self.vcpus, devices=DISKS, arguments=ADDRESS,
-                                      policy="<bulkhead autostart='no'/>")
+        definition = linux.definition(memory=memory, vcpus=self.vcpus, devices=self.devices,
+                                      arguments=self.arguments, policy="<bulkhead autostart='no'/>")
         disks = [f"format=raw,file={self.ctx.path(name)}" for name in ("data", "checkpoint")]
         with self.ctx.boot_pvh(self.ctx.guests(linux=definition), files=self.files, disks=disks,
                                forwards=[forward(self.port)]) as vm:
@@ -48,10 +50,10 @@ def witness(vm):
     return said[:3]
 
 
-def start(vm, disk="/dev/vda"):
+def start(vm, disk="/dev/vda", before=""):
     vm.send("start linux")
     linux.shell(vm)
-    vm.send(f"witness {disk}")
+    vm.send(f"{before} witness {disk}")
     vm.wait_for(r"^witness: vectors of 32 bytes", timeout=30)
 
 
@@ -149,6 +151,32 @@ def test_bad_checkpoints(ctx):
         vm.send("destroy linux")
         vm.wait_for(r"guest linux ended: destroyed", timeout=30)
         refused(vm, "there is none on its disk, or it has been used")
+
+
+@slow
+@limit(500)
+def test_by_wire(ctx):
+    """Devices that share one level-triggered interrupt, a disk that reads and writes RAM itself, and a watchdog
+    that is served, until it is not."""
+    devices = DISKS.replace("<target dev='vda'/>", "<driver io='direct'/><target dev='vda'/>") + \
+        "<watchdog model='i6300esb'/>"
+    if not linux.has(ctx.root, "vmlinuz", "generic-6.1"):
+        ctx.skip("the mirror did not have the kernel that brings the watchdog's driver")
+    machine = Machine(ctx, 2, devices, "pci=nomsi", "generic-6.1")
+    with machine.on() as vm:
+        start(vm, before="test -c /dev/watchdog && watchdog -T 20 -t 2 /dev/watchdog &&")
+        for _ in range(2):
+            before = witness(vm)
+            save(vm)
+            restore(vm)
+            goes_on(vm, before)
+            expect(get(machine.port, "/", timeout=60).status == 200, "the guest serves again")
+        at = witness(vm)[0]
+        while witness(vm)[0] < at + 25:
+            pass
+        vm.send_bytes(b"\x03")
+        vm.send("killall -9 watchdog")
+        vm.wait_for(r"guest linux ended: its watchdog was not served", timeout=60)
 
 
 @slow
