@@ -20,16 +20,15 @@ static struct console {
     void *input_context;
     uint32_t input_chunk;
     bool reading;        /* a READ is in flight */
-    bool in_input;       /* the handler runs */
     uint32_t taken, got; /* text[taken..got) is still to be taken */
     char text[CHUNK_BYTES];
 } console;
 
-/* The next READ, if there is room for what it may bring. Not from within the handler: one that
- * writes services this front end too, and must not find itself called from there, again and again
- * while somebody types. */
+/* The next READ, if there is room for what it may bring. While the handler runs there is none: one
+ * that writes services this front end too, and must not find itself called from there, again and
+ * again while somebody types. */
 static void ask(struct front *front) {
-    if (console.input && !console.reading && !console.in_input && console.taken == console.got)
+    if (console.input && !console.reading && console.taken == console.got)
         console.reading = front_submit(front, (struct front_request){
                                                   .operation = BH_CONSOLE_READ,
                                                   .chain = console.input_chunk,
@@ -37,10 +36,8 @@ static void ask(struct front *front) {
 }
 
 static void offer(void) {
-    console.in_input = true;
     console.taken += (uint32_t)console.input(console.input_context, console.text + console.taken,
                                              console.got - console.taken);
-    console.in_input = false;
 }
 
 static void read_completed(const struct bh_completion *completion) {
