@@ -1,5 +1,6 @@
 #include "mgmt/console/guest_console.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "abi/console.h"
@@ -10,38 +11,27 @@
 #define LOG_LINES_PER_S 50u
 #define REPORT_NS 1000000000u
 
-/* What was typed and is still to be read. */
-static struct {
-    struct guest_console *to; /* NULL: nothing was typed, or its guest has ended */
-    uint32_t head, tail;      /* free-running; bytes [head, tail) wait */
-    unsigned lost;            /* since the last report */
-    struct loop_timer report;
-    char bytes[CONSOLE_TYPED_BYTES];
-} typed;
-
 _Static_assert((CONSOLE_TYPED_BYTES & (CONSOLE_TYPED_BYTES - 1)) == 0, "indices run freely");
 
-static void report_lost(void *unused) {
-    (void)unused;
-    log_line("mgmt", "guest %s does not read what is typed: %u characters are lost", typed.to->name,
-             typed.lost);
-    typed.lost = 0;
+static void report_lost(void *context) {
+    struct guest_console *c = context;
+    log_line("mgmt", "guest %s does not read what is typed: %u characters are lost", c->name,
+             c->lost);
+    c->lost = 0;
 }
 
-static void lose(uint32_t bytes) {
-    typed.lost += bytes;
-    if (!typed.report.set)
-        loop_timer_set(&typed.report, loop_now_ns() + REPORT_NS, report_lost, NULL);
+static void lose(struct guest_console *c, uint32_t bytes) {
+    c->lost += bytes;
+    if (!c->report.set)
+        loop_timer_set(&c->report, loop_now_ns() + REPORT_NS, report_lost, c);
 }
 
-static void forget_typed(const struct guest_console *c) {
-    if (typed.to != c)
-        return;
-    if (typed.report.set)
-        report_lost(NULL);
-    loop_timer_cancel(&typed.report);
-    typed.to = NULL;
-    typed.head = typed.tail;
+static void forget_typed(struct guest_console *c) {
+    if (c->report.set)
+        report_lost(c);
+    loop_timer_cancel(&c->report);
+    free(c->typed);
+    c->typed = NULL;
 }
 
 static void serve_again(void *context) {
@@ -127,24 +117,39 @@ static uint64_t take_output(struct guest_console *c, const struct bh_request *re
 /* --- Input -------------------------------------------------------------------------------------
  */
 
-static void type_to(struct guest_console *c) {
-    if (typed.to == c)
-        return;
-    if (typed.tail != typed.head)
-        lose(typed.tail - typed.head);
-    forget_typed(typed.to);
-    typed.to = c;
+/* Ends the READ; returns how many of the bytes it took. */
+static uint32_t end_read(struct guest_console *c, const char *text, uint32_t bytes) {
+    uint32_t taken = bytes < c->read_to.bytes ? bytes : c->read_to.bytes;
+    memcpy(c->window + c->read_to.offset, text, taken);
+    queue_complete(&c->queue, c->read_tag, BH_OK, 0, taken);
+    c->reading = false;
+    return taken;
 }
 
 static void give_input(struct guest_console *c) {
-    if (!c->reading || typed.to != c || typed.head == typed.tail)
+    if (!c->reading || !c->typed)
         return;
-    uint32_t bytes = 0;
-    while (bytes < c->read_to.bytes && typed.head != typed.tail)
-        c->window[c->read_to.offset + bytes++] =
-            (uint8_t)typed.bytes[typed.head++ % CONSOLE_TYPED_BYTES];
-    queue_complete(&c->queue, c->read_tag, BH_OK, 0, bytes);
-    c->reading = false;
+    uint32_t at = c->typed_head % CONSOLE_TYPED_BYTES, bytes = c->typed_tail - c->typed_head;
+    uint32_t behind = CONSOLE_TYPED_BYTES - at;
+    c->typed_head += end_read(c, c->typed + at, bytes < behind ? bytes : behind);
+    if (c->typed_head == c->typed_tail) {
+        free(c->typed);
+        c->typed = NULL;
+    }
+}
+
+/* Until the guest reads it. */
+static void keep_typed(struct guest_console *c, const char *text, uint32_t bytes) {
+    if (!c->typed) {
+        c->typed = malloc(CONSOLE_TYPED_BYTES);
+        c->typed_head = c->typed_tail = 0;
+    }
+    uint32_t room = c->typed ? CONSOLE_TYPED_BYTES - (c->typed_tail - c->typed_head) : 0;
+    uint32_t kept = bytes < room ? bytes : room;
+    for (uint32_t i = 0; i < kept; i++)
+        c->typed[c->typed_tail++ % CONSOLE_TYPED_BYTES] = text[i];
+    if (kept < bytes)
+        lose(c, bytes - kept);
 }
 
 static void start_read(struct guest_console *c, const struct bh_request *request,
@@ -168,13 +173,10 @@ static void publish(struct guest_console *c) {
 void guest_console_type(struct guest_console *c, const char *text, size_t bytes) {
     if (!c->open)
         return;
-    type_to(c);
-    for (size_t i = 0; i < bytes; i++)
-        if (typed.tail - typed.head < CONSOLE_TYPED_BYTES)
-            typed.bytes[typed.tail++ % CONSOLE_TYPED_BYTES] = text[i];
-        else
-            lose(1);
-    give_input(c);
+    uint32_t all = (uint32_t)bytes;
+    uint32_t read = c->reading && !c->typed ? end_read(c, text, all) : 0;
+    if (read < all)
+        keep_typed(c, text + read, all - read);
     publish(c);
 }
 

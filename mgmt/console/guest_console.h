@@ -12,7 +12,7 @@
 #include "mgmt/rate.h"
 
 #define CONSOLE_HISTORY_BYTES 8192u
-#define CONSOLE_TYPED_BYTES 65536u /* for all guests together: one person types */
+#define CONSOLE_TYPED_BYTES 65536u
 #define CONSOLE_LINE_BYTES 160u
 
 /* A person's terminal. */
@@ -37,6 +37,11 @@ struct guest_console {
     uint32_t read_tag;
     struct bh_segment read_to;
 
+    char *typed; /* CONSOLE_TYPED_BYTES that hold what is still to be read; NULL: nothing is */
+    uint32_t typed_head, typed_tail; /* free-running; bytes [head, tail) wait */
+    uint32_t lost;                   /* typed, since the last report */
+    struct loop_timer report;
+
     char line[CONSOLE_LINE_BYTES]; /* for the log */
     uint32_t line_bytes;
     struct rate log_rate; /* lines */
@@ -55,10 +60,9 @@ void guest_console_detach(struct guest_console *c); /* at once */
 /* One viewer; NULL detaches it. A new one is shown the history first, as far as it has room. */
 void guest_console_view(struct guest_console *c, const struct console_viewer *viewer);
 
-/* Typed by the viewer. It waits until the guest reads it, also when the viewer has gone, but not
- * longer than until the guest ends or something is typed to another one. What does not fit is
- * lost, and the log says how much: the line is not held back, or a guest that does not read could
- * not be left. */
+/* Typed by the viewer. It waits until the guest reads it or ends, also when the viewer has gone.
+ * What does not fit is lost, and the log says how much: the line is not held back, or a guest that
+ * does not read could not be left. */
 void guest_console_type(struct guest_console *c, const char *text, size_t bytes);
 
 /* Writes the last `lines` lines to the host's log. */
