@@ -6,9 +6,8 @@
 #include "guestlib/tsc.h"
 
 #define REQUESTS_MAX 4u /* LISTEN, READY, EXIT, TIME */
-#define CHUNK_BYTES                                                                                \
-    64u /* no request of this class has buffers; the window is a VMM's statistics                  \
-         */
+/* No request of this class has buffers; the window is a VMM's statistics. */
+#define CHUNK_BYTES 64u
 
 static struct {
     bool open;

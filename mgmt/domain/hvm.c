@@ -40,8 +40,8 @@ _Static_assert(HVM_CHUNKS_MAX == CHANNEL_RAM_MAX, "all of RAM can be a disk's wi
 #define VMM_HEAP_PAGES 8u
 #define VMM_HEAP_PAGES_DISK 14u
 #define VMM_HEAP_PAGES_NET 8u
-#define VMM_HEAP_PAGES_CHECKPOINT                                                                  \
-    20u /* beside what a disk's are: up to 64 KiB of state, 13 of FPU's */
+/* Beside what a disk's are: up to 64 KiB of state, 13 of FPU registers. */
+#define VMM_HEAP_PAGES_CHECKPOINT 20u
 #define READ_WRITE (BH_REGION_READ | BH_REGION_WRITE)
 #define ALL_ACCESS (READ_WRITE | BH_REGION_EXEC)
 
