@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -217,6 +218,29 @@ def test_linux(ctx):
     session.power_off()
     expect("guest linux ended: exit status 0" in session.said, f"in order: {session.said}")
     expect("switched off" not in session.said, "by itself")
+
+
+def test_port_taken_meanwhile(ctx):
+    """Somebody takes a port between our choice and the emulator's start: another is chosen, and named."""
+    with socket.socket() as somebody:
+        somebody.bind(("127.0.0.1", 0))
+        somebody.listen()
+        taken = somebody.getsockname()[1]
+        blind = f"""
+import run, sys, vm
+choices = iter([{taken}])
+find = vm.free_port
+run.port_is_free = lambda port, protocol: port not in (8080, 8081)
+vm.free_port = lambda: next(choices, None) or find()
+sys.exit(run.main())
+"""
+        done = subprocess.run([sys.executable, "-c", blind, "--build", ctx.build, "--log", ctx.path("log"),
+                               "--cpu", "max,la57=off,svm=off"], input="poweroff\n", capture_output=True, text=True,
+                              timeout=60, cwd=os.path.join(ctx.root, "test", "tools"))
+    expect_equal(done.returncode, 2, done.stdout + done.stderr)  # no guest mode, for speed
+    expect("port 80 of webd" in done.stdout and f":{taken}/" not in done.stdout, f"what it names: {done.stdout}")
+    with open(ctx.path("log", "qemu.log")) as log:
+        expect(f":{taken}-" not in log.read(), "the emulator's second start")
 
 
 def test_without_guest_mode(ctx):

@@ -251,8 +251,40 @@ def converse(machine, terminal, options, told_to_end):
     return EXIT_OFF, "dev: powered off"
 
 
+def start(options, folder, disk, tee):
+    """The machine, running, and what is forwarded to it. Somebody may take a port between our choice and
+    the emulator's start: what was not asked for by --forward is then chosen anew."""
+    for attempts_left in (2, 1, 0):
+        rules = forwards(options)
+        machine = vm.VM(folder, image=disk, firmware=options.firmware, mem=options.mem, smp=options.smp,
+                        cpu=options.cpu,
+                        disks=[f"file={path},format={'qcow2' if path.endswith('.qcow2') else 'raw'}"
+                               for path in options.disk],
+                        forwards=[f"{protocol}:127.0.0.1:{port}-{address}:{inner}"
+                                  for port, _, inner, protocol, address in rules],
+                        qmp=options.qmp, reboot=True, tee=tee)
+        try:
+            return machine.start(), rules
+        except vm.VMExited as error:
+            if options.forward or not attempts_left or "Could not set up host forwarding rule" not in str(error):
+                raise
+
+
+def introduce(rules, folder, options, say):
+    """What a person wants to know at the start. Returns the URLs of what serves pages."""
+    urls = []
+    for port, guest, inner, protocol, _ in rules:
+        where = f"http://127.0.0.1:{port}/" if inner == 80 else f"{protocol} 127.0.0.1:{port}"
+        urls += [where] if inner == 80 else []
+        say(f"dev: {where} is port {inner} of {guest}")
+    say(f"dev: logs are in {folder}")
+    if not options.headless:
+        say("dev: to leave: 'poweroff' on the host console; Ctrl-] leaves a guest's console;\n"
+            "     Ctrl-A X switches off hard")
+    return urls
+
+
 def run(options):
-    rules = forwards(options)
     folder, lock = log_folder(options)
     disk = os.path.join(folder, "bulkhead.img")
     image.make(options.build, disk, archive.boot_archive(options.build, options.guests),
@@ -262,31 +294,15 @@ def run(options):
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: told_to_end.set())
     terminal = Terminal(not options.headless)
-    machine = vm.VM(folder, image=disk, firmware=options.firmware, mem=options.mem, smp=options.smp,
-                    cpu=options.cpu,
-                    disks=[f"file={path},format={'qcow2' if path.endswith('.qcow2') else 'raw'}"
-                           for path in options.disk],
-                    forwards=[f"{protocol}:127.0.0.1:{port}-{address}:{inner}"
-                              for port, _, inner, protocol, address in rules],
-                    qmp=options.qmp, reboot=True, tee=None if options.headless else terminal.write)
-    urls = []
-    for port, guest, inner, protocol, _ in rules:
-        where = f"http://127.0.0.1:{port}/" if inner == 80 else f"{protocol} 127.0.0.1:{port}"
-        urls += [where] if inner == 80 else []
-        terminal.say(f"dev: {where} is port {inner} of {guest}")
-    terminal.say(f"dev: logs are in {folder}")
-    if not options.headless:
-        terminal.say("dev: to leave: 'poweroff' on the host console; Ctrl-] leaves a guest's console;\n"
-                     "     Ctrl-A X switches off hard")
     with terminal:
+        machine, rules = start(options, folder, disk, None if options.headless else terminal.write)
         try:
-            with machine:
-                for url in urls:
-                    threading.Thread(target=watch, args=(url, terminal.say, machine.started, stop),
-                                     daemon=True).start()
-                status, last = converse(machine, terminal, options, told_to_end)
+            for url in introduce(rules, folder, options, terminal.say):
+                threading.Thread(target=watch, args=(url, terminal.say, machine.started, stop), daemon=True).start()
+            status, last = converse(machine, terminal, options, told_to_end)
         finally:
             stop.set()
+            machine.kill()
     lock.close()
     terminal.raw = False
     print(last + ("" if status == EXIT_OFF else f"; logs are in {folder}"), flush=True)
