@@ -265,6 +265,7 @@ def test_readme(ctx):
     session = Session(ctx)
     session.read_until(r"linux: init: up")
     session.power_off()
+    expect("switched off" not in session.said, f"it heard its power button, as early as that: {session.said}")
     for line in lines:
         pattern = ".*".join(re.escape(part) for part in line.split("..."))
         expect(re.search(rf"^(?:.*\x1b\[[0-9;]*[A-Z])?{pattern}$", session.said, re.M),

@@ -45,6 +45,7 @@ def initramfs(root, more=(), kernel=None):
     entries = [("bin", FOLDER, b""), ("www", FOLDER, b""), ("www/cgi-bin", FOLDER, b""),
                ("bin/busybox", PROGRAM, read(root, "busybox", kernel)),
                ("init", PROGRAM, example(root, "init")),
+               ("services", PROGRAM, example(root, "services")),
                ("www/cgi-bin/index.cgi", PROGRAM, example(root, "index.cgi")),
                ("modules", FILE, " ".join(modules).encode())]
     entries += [(f"{name}.ko", FILE, read(root, f"{name}.ko", kernel)) for name in modules]
