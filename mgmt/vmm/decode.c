@@ -6,12 +6,40 @@
 
 #include "abi/vcpu.h"
 
-/* What prefixes say. */
-struct prefixes {
-    bool operand_size, address_size, rep, rex;
-    uint8_t segment;
-    bool wide;                 /* REX.W */
-    uint8_t reg_high, rm_high; /* REX.R, REX.B: 0 or 8 */
+/* What an instruction names beside its operand in memory. NOTHING: the accumulator, if it needs it.
+ */
+enum other { NOTHING, REGISTER, IMMEDIATE };
+/* Bytes of the operand in memory. FULL: as prefixes say; of two, bit 0 of the opcode chooses. */
+enum width { ONE_OR_FULL, ONE_OR_TWO, UP_TO_FOUR, FULL };
+
+#define SECOND_MAP 0x100u /* of opcodes: those after 0F */
+#define ANY 0xffu
+#define NUMBERED 0u /* by ModRM.reg where there is an immediate, else by the opcode */
+
+/* Opcodes that are the same but for the bits outside `mask`: SDM 2, appendix A.2. */
+static const struct form {
+    uint16_t opcode, mask;
+    uint8_t kind, other, width;
+    uint8_t reg; /* the values of ModRM.reg that are meant, a bit each */
+    uint8_t operation;
+} forms[] = {
+    {0x000, 0x1c4, INSTRUCTION_ARITHMETIC, REGISTER, ONE_OR_FULL, ANY, NUMBERED}, /* ADD .. CMP */
+    {0x063, 0x1ff, INSTRUCTION_LOAD, REGISTER, UP_TO_FOUR, ANY, 0},               /* MOVSXD */
+    {0x080, 0x1fe, INSTRUCTION_ARITHMETIC, IMMEDIATE, ONE_OR_FULL, ANY, NUMBERED},
+    {0x083, 0x1ff, INSTRUCTION_ARITHMETIC, IMMEDIATE, ONE_OR_FULL, ANY, NUMBERED},
+    {0x084, 0x1fe, INSTRUCTION_ARITHMETIC, REGISTER, ONE_OR_FULL, ANY, OP_TEST},
+    {0x086, 0x1fe, INSTRUCTION_EXCHANGE, REGISTER, ONE_OR_FULL, ANY, 0},
+    {0x088, 0x1fe, INSTRUCTION_STORE, REGISTER, ONE_OR_FULL, ANY, 0},
+    {0x08a, 0x1fe, INSTRUCTION_LOAD, REGISTER, ONE_OR_FULL, ANY, 0},
+    {0x0a0, 0x1fe, INSTRUCTION_LOAD, NOTHING, ONE_OR_FULL, ANY, 0},
+    {0x0a2, 0x1fe, INSTRUCTION_STORE, NOTHING, ONE_OR_FULL, ANY, 0},
+    {0x0a4, 0x1fe, INSTRUCTION_MOVS, NOTHING, ONE_OR_FULL, ANY, 0},
+    {0x0aa, 0x1fe, INSTRUCTION_STOS, NOTHING, ONE_OR_FULL, ANY, 0},
+    {0x0c6, 0x1fe, INSTRUCTION_STORE, IMMEDIATE, ONE_OR_FULL, 0x01, 0},
+    {0x0f6, 0x1fe, INSTRUCTION_ARITHMETIC, IMMEDIATE, ONE_OR_FULL, 0x03, OP_TEST},
+    {0x1a3, 0x1e7, INSTRUCTION_BIT, REGISTER, FULL, ANY, NUMBERED}, /* BT .. BTC */
+    {0x1ba, 0x1ff, INSTRUCTION_BIT, IMMEDIATE, FULL, 0xf0, NUMBERED},
+    {0x1b6, 0x1f6, INSTRUCTION_LOAD, REGISTER, ONE_OR_TWO, ANY, 0}, /* MOVZX, MOVSX */
 };
 
 static bool find(const uint8_t *code, unsigned count, unsigned code_bytes,
@@ -27,58 +55,37 @@ static bool find(const uint8_t *code, unsigned count, unsigned code_bytes,
            ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, NULL, code, count, out));
 }
 
-static struct prefixes read_prefixes(const ZydisDecodedInstruction *in) {
-    struct prefixes p = {.segment = BH_DS};
-    for (unsigned i = 0; i < in->raw.prefix_count; i++) {
-        uint8_t value = in->raw.prefixes[i].value;
-        switch (value) {
-        case 0x66:
-            p.operand_size = true;
-            break;
-        case 0x67:
-            p.address_size = true;
-            break;
-        case 0xf2:
-        case 0xf3:
-            p.rep = true;
-            break;
-        case 0x2e:
-            p.segment = BH_CS;
-            break;
-        case 0x36:
-            p.segment = BH_SS;
-            break;
-        case 0x3e:
-            p.segment = BH_DS;
-            break;
-        case 0x26:
-            p.segment = BH_ES;
-            break;
-        case 0x64:
-            p.segment = BH_FS;
-            break;
-        case 0x65:
-            p.segment = BH_GS;
-            break;
-        default: /* LOCK: one VMM, one access at a time; REX: below */
-            break;
-        }
-        if (in->raw.prefixes[i].type == ZYDIS_PREFIX_TYPE_EFFECTIVE && (value & 0xf0) == 0x40 &&
-            in->machine_mode == ZYDIS_MACHINE_MODE_LONG_64) {
-            p.rex = true;
-            p.wide = value & 8;
-            p.reg_high = value & 4 ? 8 : 0;
-            p.rm_high = value & 1 ? 8 : 0;
-        }
-    }
-    return p;
+/* NULL: not known. */
+static const struct form *form_of(const ZydisDecodedInstruction *in) {
+    unsigned opcode = in->opcode;
+    if (in->opcode_map == ZYDIS_OPCODE_MAP_0F)
+        opcode |= SECOND_MAP;
+    else if (in->opcode_map != ZYDIS_OPCODE_MAP_DEFAULT)
+        return NULL;
+    for (unsigned i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
+        if ((opcode & forms[i].mask) == forms[i].opcode)
+            return forms[i].reg >> in->raw.modrm.reg & 1 ? &forms[i] : NULL;
+    return NULL;
 }
 
-/* The register operand of `bytes` width named by ModRM.reg. */
-static void name_register(struct instruction *out, const ZydisDecodedInstruction *in,
-                          const struct prefixes *p, unsigned bytes) {
-    out->reg = (uint8_t)(in->raw.modrm.reg | p->reg_high);
-    if (bytes == 1 && !p->rex && out->reg >= 4) {
+/* REX and the sizes are in in->attributes; LOCK: one VMM, one access at a time. */
+static void take_prefixes(struct instruction *out, const ZydisDecodedInstruction *in) {
+    static const uint8_t segment[] = {[BH_ES] = 0x26, [BH_CS] = 0x2e, [BH_SS] = 0x36,
+                                      [BH_DS] = 0x3e, [BH_FS] = 0x64, [BH_GS] = 0x65};
+    out->segment = BH_DS;
+    for (unsigned i = 0; i < in->raw.prefix_count; i++) {
+        uint8_t value = in->raw.prefixes[i].value;
+        out->repeat |= value == 0xf2 || value == 0xf3;
+        for (uint8_t s = 0; s < sizeof(segment); s++)
+            if (segment[s] == value)
+                out->segment = s;
+    }
+}
+
+/* The register that ModRM.reg names. */
+static void take_register(struct instruction *out, const ZydisDecodedInstruction *in) {
+    out->reg = (uint8_t)(in->raw.modrm.reg | in->raw.rex.R << 3);
+    if (out->register_bytes == 1 && !(in->attributes & ZYDIS_ATTRIB_HAS_REX) && out->reg >= 4) {
         out->reg -= 4;
         out->high = true;
     }
@@ -93,134 +100,52 @@ static void take_immediate(struct instruction *out, const ZydisDecodedInstructio
     out->value = value;
 }
 
-static bool decode_one_byte(struct instruction *out, const ZydisDecodedInstruction *in,
-                            const struct prefixes *p, unsigned full) {
-    uint8_t op = in->opcode;
-    unsigned width = op & 1 ? full : 1;
-    out->bytes = out->register_bytes = (uint8_t)width;
-    if (op < 0x40 && (op & 7) < 4) { /* ADD .. CMP: r/m, r and r, r/m */
-        out->kind = INSTRUCTION_ARITHMETIC;
-        out->operation = op >> 3;
-        out->to_register = op & 2;
-        name_register(out, in, p, width);
-        return true;
-    }
-    switch (op) {
-    case 0x80:
-    case 0x81:
-    case 0x83: /* ADD .. CMP: r/m, immediate */
-        out->kind = INSTRUCTION_ARITHMETIC;
-        out->operation = in->raw.modrm.reg;
-        take_immediate(out, in);
-        return true;
-    case 0x84:
-    case 0x85:
-        out->kind = INSTRUCTION_ARITHMETIC;
-        out->operation = OP_TEST;
-        name_register(out, in, p, width);
-        return true;
-    case 0xf6:
-    case 0xf7:
-        out->kind = INSTRUCTION_ARITHMETIC;
-        out->operation = OP_TEST;
-        take_immediate(out, in);
-        return in->raw.modrm.reg <= 1;
-    case 0x86:
-    case 0x87:
-        out->kind = INSTRUCTION_EXCHANGE;
-        name_register(out, in, p, width);
-        return true;
-    case 0x88:
-    case 0x89:
-        out->kind = INSTRUCTION_STORE;
-        name_register(out, in, p, width);
-        return true;
-    case 0x8a:
-    case 0x8b:
-        out->kind = INSTRUCTION_LOAD;
-        name_register(out, in, p, width);
-        return true;
-    case 0xa0:
-    case 0xa1:
-    case 0xa2:
-    case 0xa3: /* MOV accumulator, address */
-        out->kind = op < 0xa2 ? INSTRUCTION_LOAD : INSTRUCTION_STORE;
-        return true;
-    case 0xa4:
-    case 0xa5:
-        out->kind = INSTRUCTION_MOVS;
-        return true;
-    case 0xaa:
-    case 0xab:
-        out->kind = INSTRUCTION_STOS;
-        return true;
-    case 0xc6:
-    case 0xc7:
-        out->kind = INSTRUCTION_STORE;
-        take_immediate(out, in);
-        return in->raw.modrm.reg == 0;
-    case 0x63: /* MOVSXD */
-        out->kind = INSTRUCTION_LOAD;
-        out->bytes = full < 4 ? 2 : 4;
-        out->register_bytes = (uint8_t)full;
-        out->sign = true;
-        name_register(out, in, p, full);
-        return in->machine_mode == ZYDIS_MACHINE_MODE_LONG_64;
-    default:
-        return false;
-    }
+/* full: of an operand in this mode, by its prefixes. */
+static void take_width(struct instruction *out, const struct form *form, uint8_t op, uint8_t full) {
+    bool odd = op & 1;
+    out->bytes = out->register_bytes = full;
+    if (form->width == ONE_OR_FULL && !odd)
+        out->bytes = out->register_bytes = 1;
+    else if (form->width == ONE_OR_TWO)
+        out->bytes = odd ? 2 : 1;
+    else if (form->width == UP_TO_FOUR && full > 4)
+        out->bytes = 4;
+    out->sign = form->width == UP_TO_FOUR || (form->width == ONE_OR_TWO && op & 8);
 }
 
-static bool decode_two_bytes(struct instruction *out, const ZydisDecodedInstruction *in,
-                             const struct prefixes *p, unsigned full) {
-    uint8_t op = in->opcode;
-    out->bytes = out->register_bytes = (uint8_t)full;
-    name_register(out, in, p, full);
-    switch (op) {
-    case 0xb6:
-    case 0xb7:
-    case 0xbe:
-    case 0xbf: /* MOVZX, MOVSX */
-        out->kind = INSTRUCTION_LOAD;
-        out->bytes = op & 1 ? 2 : 1;
-        out->sign = op & 8;
-        return true;
-    case 0xa3:
-    case 0xab:
-    case 0xb3:
-    case 0xbb: /* BT, BTS, BTR, BTC: r/m, r */
-        out->kind = INSTRUCTION_BIT;
-        out->operation = op >> 3 & 3;
-        return true;
-    case 0xba:
-        out->kind = INSTRUCTION_BIT;
-        out->operation = in->raw.modrm.reg & 3;
-        take_immediate(out, in);
-        return in->raw.modrm.reg >= 4;
-    default:
-        return false;
-    }
+/* What an operand or an address is without REX.W: `other` says that a prefix makes it the other. */
+static uint8_t two_or_four(unsigned code_bytes, bool other) {
+    return (code_bytes == 2) != other ? 2 : 4;
 }
 
 bool decode(const uint8_t *code, unsigned count, unsigned code_bytes, struct instruction *out) {
     ZydisDecodedInstruction in;
-    if (!find(code, count, code_bytes, &in) || in.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY)
-        return false;
-    struct prefixes p = read_prefixes(&in);
-    unsigned full = p.wide ? 8 : ((code_bytes == 2) != p.operand_size ? 2 : 4);
-    unsigned address =
-        code_bytes == 8 ? (p.address_size ? 4 : 8) : ((code_bytes == 2) != p.address_size ? 2 : 4);
+    if (!find(code, count, code_bytes, &in) || in.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY ||
+        (in.raw.modrm.offset && in.raw.modrm.mod == 3))
+        return false; /* not known, or has no memory operand */
+    const struct form *form = form_of(&in);
+    if (!form || (form->width == UP_TO_FOUR && code_bytes != 8))
+        return false; /* before 64-bit mode MOVSXD was another instruction */
+    bool address_size = in.attributes & ZYDIS_ATTRIB_HAS_ADDRESSSIZE;
+    bool operand_size = in.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE;
     *out = (struct instruction){
+        .kind = form->kind,
         .length = in.length,
-        .segment = p.segment,
-        .repeat = p.rep,
-        .address_bytes = (uint8_t)address,
+        .to_register = form->other == REGISTER && in.opcode & 2,
+        .address_bytes =
+            code_bytes == 8 ? (address_size ? 4 : 8) : two_or_four(code_bytes, address_size),
     };
-    if (in.raw.modrm.offset && in.raw.modrm.mod == 3)
-        return false; /* has no memory operand */
-    if (in.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT)
-        return decode_one_byte(out, &in, &p, full);
-    return in.opcode_map == ZYDIS_OPCODE_MAP_0F && decode_two_bytes(out, &in, &p, full);
+    take_prefixes(out, &in);
+    take_width(out, form, in.opcode, in.raw.rex.W ? 8 : two_or_four(code_bytes, operand_size));
+    if (form->other == REGISTER)
+        take_register(out, &in);
+    else if (form->other == IMMEDIATE)
+        take_immediate(out, &in);
+    unsigned number = form->other == IMMEDIATE ? in.raw.modrm.reg : in.opcode >> 3;
+    out->operation = form->operation == NUMBERED
+                         ? (uint8_t)(number & (form->kind == INSTRUCTION_BIT ? 3 : 7))
+                         : form->operation;
+    return true;
 }
 
 unsigned decode_length(const uint8_t *code, unsigned count, unsigned code_bytes) {

@@ -14,6 +14,8 @@ enum instruction_kind {
     INSTRUCTION_EXCHANGE, /* XCHG */
     INSTRUCTION_STOS,
     INSTRUCTION_MOVS,
+    INSTRUCTION_INS, /* these two exit for their port, and are not decoded; value: the port */
+    INSTRUCTION_OUTS,
     INSTRUCTION_ARITHMETIC, /* see operation; to_register: the result goes there, else to memory */
     INSTRUCTION_BIT,        /* see bit_operation */
 };
@@ -35,7 +37,7 @@ struct instruction {
     bool to_register;
     bool repeat;           /* REP */
     uint8_t address_bytes; /* of string instructions' registers */
-    uint8_t segment;       /* enum bh_segment_index, of MOVS's source */
+    uint8_t segment;       /* enum bh_segment_index, of a string instruction's source */
     uint8_t operation;
     uint64_t value; /* the immediate, extended to 64 bits */
 };

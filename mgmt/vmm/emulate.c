@@ -203,82 +203,61 @@ static void advance(struct vcpu *vcpu, const struct instruction *in, enum genera
 
 /* One element. False: a page fault was raised. */
 static bool string_step(struct vcpu *vcpu, const struct instruction *in) {
+    bool reads = in->kind == INSTRUCTION_MOVS || in->kind == INSTRUCTION_OUTS;
+    bool writes = in->kind != INSTRUCTION_OUTS;
     uint64_t value = vcpu->state->general[RAX];
     uint64_t by = vcpu->state->rflags & RFLAGS_DF ? 0 - (uint64_t)in->bytes : in->bytes;
     struct operand from, to;
-    if (in->kind == INSTRUCTION_MOVS) {
-        if (!find_operand(vcpu, string_address(vcpu, in, RSI, in->segment), in->bytes, 0, &from))
-            return false;
-        value = read_operand(vcpu, &from);
-    }
-    if (!find_operand(vcpu, string_address(vcpu, in, RDI, BH_ES), in->bytes, ACCESS_WRITE, &to))
+    if (reads &&
+        !find_operand(vcpu, string_address(vcpu, in, RSI, in->segment), in->bytes, 0, &from))
         return false;
-    write_operand(vcpu, &to, value);
-    if (in->kind == INSTRUCTION_MOVS)
+    if (writes &&
+        !find_operand(vcpu, string_address(vcpu, in, RDI, BH_ES), in->bytes, ACCESS_WRITE, &to))
+        return false;
+    if (reads)
+        value = read_operand(vcpu, &from);
+    else if (in->kind == INSTRUCTION_INS)
+        value = bus_port_read((uint16_t)in->value, in->bytes);
+    if (writes)
+        write_operand(vcpu, &to, value);
+    else
+        bus_port_write((uint16_t)in->value, in->bytes, value);
+    if (reads)
         advance(vcpu, in, RSI, by);
-    advance(vcpu, in, RDI, by);
+    if (writes)
+        advance(vcpu, in, RDI, by);
     return true;
 }
 
+/* Up to REPETITIONS_MAX elements; the instruction comes again for the rest. */
 static void do_string(struct vcpu *vcpu, const struct instruction *in) {
-    if (!in->repeat) {
-        if (string_step(vcpu, in))
-            vcpu_skip(vcpu, in->length);
-        return;
-    }
-    uint64_t mask = mask_of(in->address_bytes);
-    for (unsigned i = 0; i < REPETITIONS_MAX; i++) {
-        if ((vcpu->state->general[RCX] & mask) == 0) {
-            vcpu_skip(vcpu, in->length);
-            return;
-        }
+    const uint64_t *count = &vcpu->state->general[RCX], mask = mask_of(in->address_bytes);
+    bool more = !in->repeat || *count & mask;
+    for (unsigned i = 0; more && i < REPETITIONS_MAX; i++) {
         if (!string_step(vcpu, in))
             return;
-        advance(vcpu, in, RCX, ~0ull);
+        if (in->repeat)
+            advance(vcpu, in, RCX, ~0ull);
+        more = in->repeat && *count & mask;
     }
-}
-
-/* INS and OUTS: one element between the port and memory. */
-static bool port_step(struct vcpu *vcpu, const struct instruction *in, uint16_t port, bool input) {
-    uint64_t by = vcpu->state->rflags & RFLAGS_DF ? 0 - (uint64_t)in->bytes : in->bytes;
-    enum general_register reg = input ? RDI : RSI;
-    uint64_t linear = string_address(vcpu, in, reg, input ? BH_ES : in->segment);
-    struct operand memory;
-    if (!find_operand(vcpu, linear, in->bytes, input ? ACCESS_WRITE : 0, &memory))
-        return false;
-    if (input)
-        write_operand(vcpu, &memory, bus_port_read(port, in->bytes));
-    else
-        bus_port_write(port, in->bytes, read_operand(vcpu, &memory));
-    advance(vcpu, in, reg, by);
-    return true;
+    if (!more)
+        vcpu_skip(vcpu, in->length);
 }
 
 void emulate_port_string(struct vcpu *vcpu) {
     uint64_t q = vcpu->state->qualification;
     /* A segment override of OUTS is not looked at: nobody uses one. */
     struct instruction in = {
+        .kind = q & BH_EXIT_PORT_IN ? INSTRUCTION_INS : INSTRUCTION_OUTS,
         .bytes = (uint8_t)BH_EXIT_PORT_WIDTH(q),
         .address_bytes = (uint8_t)BH_EXIT_PORT_ADDRESS_SIZE(q),
         .segment = BH_DS,
+        .repeat = q & BH_EXIT_PORT_REP,
+        .value = (uint16_t)q,
     };
     if (in.address_bytes == 0) /* the processor does not tell */
         in.address_bytes = (uint8_t)vcpu_code_bytes(vcpu);
-    uint64_t mask = mask_of(in.address_bytes);
-    bool repeat = q & BH_EXIT_PORT_REP;
-    for (unsigned i = 0; i < REPETITIONS_MAX; i++) {
-        if (repeat && (vcpu->state->general[RCX] & mask) == 0) {
-            vcpu_skip(vcpu, 0);
-            return;
-        }
-        if (!port_step(vcpu, &in, (uint16_t)q, q & BH_EXIT_PORT_IN))
-            return;
-        if (!repeat) {
-            vcpu_skip(vcpu, 0);
-            return;
-        }
-        advance(vcpu, &in, RCX, ~0ull);
-    }
+    do_string(vcpu, &in);
 }
 
 /* --- The exit --- */
@@ -308,6 +287,8 @@ static void carry_out(struct vcpu *vcpu, const struct instruction *in, struct gp
         break;
     case INSTRUCTION_STOS:
     case INSTRUCTION_MOVS:
+    case INSTRUCTION_INS:
+    case INSTRUCTION_OUTS:
         do_string(vcpu, in); /* may come back for more */
         return;
     }
