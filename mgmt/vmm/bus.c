@@ -29,14 +29,18 @@ static struct bus_range *find(struct bus_range **list, uint64_t address) {
 static uint64_t read(struct bus_range **list, uint64_t address, unsigned bytes) {
     struct bus_range *range = find(list, address);
     uint64_t ones = bytes == 8 ? ~0ull : (1ull << bytes * 8) - 1;
-    return range && range->read ? range->read(range->device, address - range->base, bytes) & ones
-                                : ones;
+    if (!range || !range->read)
+        return ones;
+    uint64_t offset = range->first + (address - range->base);
+    return range->read(&(struct bus_access){range->device, offset, bytes, 0}) & ones;
 }
 
 static void write(struct bus_range **list, uint64_t address, unsigned bytes, uint64_t value) {
     struct bus_range *range = find(list, address);
-    if (range && range->write)
-        range->write(range->device, address - range->base, bytes, value);
+    if (!range || !range->write)
+        return;
+    uint64_t offset = range->first + (address - range->base);
+    range->write(&(struct bus_access){range->device, offset, bytes, value});
 }
 
 uint64_t bus_port_read(uint16_t port, unsigned bytes) {

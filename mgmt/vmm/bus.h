@@ -6,13 +6,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* An access to a device's register. It may end beyond the range it was found in: a device knows its
+ * registers' sizes. */
+struct bus_access {
+    void *device;
+    uint64_t offset; /* of the register */
+    unsigned bytes;  /* 1, 2, 4 and in memory 8 */
+    uint64_t value;  /* of a write */
+};
+
 struct bus_range {
     uint64_t base;
     uint64_t length; /* 0: switched off */
-    /* offset: from base; bytes: 1, 2, 4 and in memory 8. An access may begin within the range and
-     * end beyond it: a device knows its registers' sizes. */
-    uint64_t (*read)(void *device, uint64_t offset, unsigned bytes);
-    void (*write)(void *device, uint64_t offset, unsigned bytes, uint64_t value);
+    uint64_t first;  /* the offset of what is at `base`: a device may have several ranges */
+    uint64_t (*read)(const struct bus_access *access); /* NULL: as if nothing were there */
+    void (*write)(const struct bus_access *access);    /* likewise */
     void *device;
     struct bus_range *next;
 };

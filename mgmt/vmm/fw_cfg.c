@@ -118,29 +118,27 @@ static void do_request(struct gpa at) {
     ram_write(at, &result, sizeof(result));
 }
 
-static uint64_t port_read(void *unused, uint64_t offset, unsigned bytes) {
+static uint64_t port_read(const struct bus_access *a) {
     static const char signature[PORTS] = DMA_SIGNATURE;
     uint8_t byte;
     uint32_t value;
-    (void)unused, (void)bytes;
-    if (offset == DATA) {
+    if (a->offset == DATA) {
         take(&byte, 1);
         return byte;
     }
-    if (offset < DMA_HIGH)
+    if (a->offset < DMA_HIGH)
         return ~0ull;
-    memcpy(&value, signature + (offset - DMA_HIGH), sizeof(value));
+    memcpy(&value, signature + (a->offset - DMA_HIGH), sizeof(value));
     return value;
 }
 
-static void port_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
-    (void)unused;
-    uint64_t word = __builtin_bswap32((uint32_t)value);
-    if (offset == SELECTOR && bytes == 2) {
-        select_item((uint16_t)value);
-    } else if (offset == DMA_HIGH && bytes == 4) {
+static void port_write(const struct bus_access *a) {
+    uint64_t word = __builtin_bswap32((uint32_t)a->value);
+    if (a->offset == SELECTOR && a->bytes == 2) {
+        select_item((uint16_t)a->value);
+    } else if (a->offset == DMA_HIGH && a->bytes == 4) {
         fw_cfg.dma = word << 32;
-    } else if (offset == DMA_LOW && bytes == 4) {
+    } else if (a->offset == DMA_LOW && a->bytes == 4) {
         struct gpa at = {fw_cfg.dma | word};
         fw_cfg.dma = 0;
         do_request(at);
@@ -162,7 +160,7 @@ void fw_cfg_init(uint32_t vcpus) {
     fw_cfg.directory.bytes = __builtin_bswap32(ram_ranges() * (uint32_t)sizeof(fw_cfg.e820[0]));
     fw_cfg.directory.key = __builtin_bswap16(KEY_E820);
     strcpy(fw_cfg.directory.name, "etc/e820");
-    fw_cfg.ports = (struct bus_range){FW_CFG_SELECTOR, PORTS, port_read, port_write, NULL, NULL};
+    fw_cfg.ports = (struct bus_range){FW_CFG_SELECTOR, PORTS, 0, port_read, port_write, NULL, NULL};
     bus_add_ports(&fw_cfg.ports);
 }
 

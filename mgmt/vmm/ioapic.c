@@ -76,8 +76,9 @@ static void write_entry(struct ioapic *ioapic, uint32_t half, uint32_t value) {
     }
 }
 
-uint32_t ioapic_read(struct ioapic *ioapic, uint64_t offset) {
-    switch (offset) {
+uint64_t ioapic_read(const struct bus_access *a) {
+    const struct ioapic *ioapic = a->device;
+    switch (a->offset) {
     case SELECT:
         return ioapic->select;
     case WINDOW:
@@ -87,8 +88,10 @@ uint32_t ioapic_read(struct ioapic *ioapic, uint64_t offset) {
     }
 }
 
-void ioapic_write(struct ioapic *ioapic, uint64_t offset, uint32_t value) {
-    switch (offset) {
+void ioapic_write(const struct bus_access *a) {
+    struct ioapic *ioapic = a->device;
+    uint32_t value = (uint32_t)a->value;
+    switch (a->offset) {
     case SELECT:
         ioapic->select = value & 0xff;
         break;

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "mgmt/vmm/bus.h"
 #include "mgmt/vmm/state.h"
 
 #define IOAPIC_PINS 24u
@@ -25,5 +26,5 @@ void ioapic_set(struct ioapic *ioapic, unsigned pin, bool level);
 /* A local APIC has ended a level-triggered interrupt of this vector. */
 void ioapic_end_of_interrupt(struct ioapic *ioapic, uint8_t vector);
 
-uint32_t ioapic_read(struct ioapic *ioapic, uint64_t offset);
-void ioapic_write(struct ioapic *ioapic, uint64_t offset, uint32_t value);
+uint64_t ioapic_read(const struct bus_access *access);
+void ioapic_write(const struct bus_access *access);

@@ -76,7 +76,6 @@ static void pic_changed(void) {
 
 static void set_irq(unsigned irq, bool level) {
     pic_set(&machine.pic, irq, level);
-    pic_changed();
     ioapic_set(&machine.ioapic, irq == IRQ_TIMER ? TIMER_PIN : irq, level);
 }
 
@@ -152,103 +151,24 @@ void machine_deliver(struct vcpu *vcpu) {
 
 /* --- Ports and memory of the fixed devices --- */
 
-static uint64_t pic_port_read(void *chip, uint64_t offset, unsigned bytes) {
-    (void)bytes;
-    return pic_read(&machine.pic, chip ? 1 : 0, (unsigned)offset);
-}
-
-static void pic_port_write(void *chip, uint64_t offset, unsigned bytes, uint64_t value) {
-    (void)bytes;
-    pic_write(&machine.pic, chip ? 1 : 0, (unsigned)offset, (uint8_t)value);
-    pic_changed();
-}
-
-static uint64_t elcr_read(void *unused, uint64_t offset, unsigned bytes) {
-    (void)unused, (void)bytes;
-    return machine.pic.chip[offset].elcr;
-}
-
-static void elcr_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
-    (void)unused, (void)bytes;
-    pic_write_elcr(&machine.pic, (unsigned)offset, (uint8_t)value);
-    pic_changed();
-}
-
-static uint64_t pit_port_read(void *unused, uint64_t offset, unsigned bytes) {
-    (void)unused, (void)bytes;
-    return pit_read(&machine.pit, (unsigned)offset);
-}
-
-static void pit_port_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
-    (void)unused, (void)bytes;
-    pit_write(&machine.pit, (unsigned)offset, (uint8_t)value);
-}
-
-static uint64_t pit_control_read(void *unused, uint64_t offset, unsigned bytes) {
-    (void)unused, (void)offset, (void)bytes;
-    return pit_read_control(&machine.pit);
-}
-
-static void pit_control_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
-    (void)unused, (void)offset, (void)bytes;
-    pit_write_control(&machine.pit, (uint8_t)value);
-}
-
-static uint64_t rtc_port_read(void *unused, uint64_t offset, unsigned bytes) {
-    (void)unused, (void)bytes;
-    return rtc_read(&machine.rtc, (unsigned)offset);
-}
-
-static void rtc_port_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
-    (void)unused, (void)bytes;
-    rtc_write(&machine.rtc, (unsigned)offset, (uint8_t)value);
-}
-
-static uint64_t uart_port_read(void *unused, uint64_t offset, unsigned bytes) {
-    (void)unused, (void)bytes;
-    return uart_read(&machine.uart, (unsigned)offset);
-}
-
-static void uart_port_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
-    (void)unused, (void)bytes;
-    uart_write(&machine.uart, (unsigned)offset, (uint8_t)value);
-}
-
-static uint64_t ioapic_memory_read(void *unused, uint64_t offset, unsigned bytes) {
-    (void)unused, (void)bytes;
-    return ioapic_read(&machine.ioapic, offset);
-}
-
-static void ioapic_memory_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
-    (void)unused, (void)bytes;
-    ioapic_write(&machine.ioapic, offset, (uint32_t)value);
-}
-
 static void add_fixed(void) {
-    static int second;
     static struct bus_range ports[] = {
-        {.base = 0x20, .length = 2, .read = pic_port_read, .write = pic_port_write},
-        {.base = 0xa0,
-         .length = 2,
-         .read = pic_port_read,
-         .write = pic_port_write,
-         .device = &second},
-        {.base = 0x4d0, .length = 2, .read = elcr_read, .write = elcr_write},
-        {.base = 0x40, .length = 4, .read = pit_port_read, .write = pit_port_write},
-        {.base = 0x61, .length = 1, .read = pit_control_read, .write = pit_control_write},
-        {.base = 0x70, .length = 2, .read = rtc_port_read, .write = rtc_port_write},
-        {.base = 0x3f8, .length = 8, .read = uart_port_read, .write = uart_port_write},
+        {0x20, 2, PIC_MASTER, pic_read, pic_write, &machine.pic, NULL},
+        {0xa0, 2, PIC_SLAVE, pic_read, pic_write, &machine.pic, NULL},
+        {0x4d0, 2, PIC_ELCR, pic_read, pic_write, &machine.pic, NULL},
+        {0x40, 4, 0, pit_read, pit_write, &machine.pit, NULL},
+        {0x61, 1, PIT_CONTROL, pit_read, pit_write, &machine.pit, NULL},
+        {0x70, 2, 0, rtc_read, rtc_write, &machine.rtc, NULL},
+        {0x3f8, 8, 0, uart_read, uart_write, &machine.uart, NULL},
     };
-    static struct bus_range memory[] = {
-        {.base = IOAPIC_BASE,
-         .length = IOAPIC_BYTES,
-         .read = ioapic_memory_read,
-         .write = ioapic_memory_write},
-    };
+    static struct bus_range memory = {.base = IOAPIC_BASE,
+                                      .length = IOAPIC_BYTES,
+                                      .read = ioapic_read,
+                                      .write = ioapic_write,
+                                      .device = &machine.ioapic};
     for (unsigned i = 0; i < sizeof(ports) / sizeof(ports[0]); i++)
         bus_add_ports(&ports[i]);
-    for (unsigned i = 0; i < sizeof(memory) / sizeof(memory[0]); i++)
-        bus_add_memory(&memory[i]);
+    bus_add_memory(&memory);
 }
 
 /* --- Wiring --- */
@@ -358,7 +278,7 @@ bool machine_init(const struct bh_guest_info *guest) {
         clock_start(vcpu);
         vcpu_reset(vcpu);
     }
-    pic_reset(&machine.pic);
+    pic_reset(&machine.pic, pic_changed);
     ioapic_reset(&machine.ioapic, apicbus_entry);
     pit_init(&machine.pit, pit_pulse);
     rtc_init(&machine.rtc, guest_wall_ns);

@@ -176,34 +176,31 @@ static void config_write(unsigned bus, unsigned device_function, unsigned offset
         function->changed(function, offset, bytes);
 }
 
-static uint64_t port_read(void *unused, uint64_t offset, unsigned bytes) {
-    (void)unused;
-    if (offset < 4)
-        return bytes == 4 && offset == 0 ? pci.address : ~0ull;
+static uint64_t port_read(const struct bus_access *a) {
+    if (a->offset < 4)
+        return a->bytes == 4 && a->offset == 0 ? pci.address : ~0ull;
     if (!(pci.address & ADDRESS_ENABLE))
         return ~0ull;
     return config_read(pci.address >> 16 & 0xff, pci.address >> 8 & 0xff,
-                       (pci.address & 0xfc) + (unsigned)offset - 4, bytes);
+                       (pci.address & 0xfc) + (unsigned)a->offset - 4, a->bytes);
 }
 
 /* Port CF9, the reset register, lies among these and is added later: it wins. */
-static void port_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
-    (void)unused;
-    if (offset == 0 && bytes == 4)
-        pci.address = (uint32_t)value;
-    else if (offset >= 4 && (pci.address & ADDRESS_ENABLE))
+static void port_write(const struct bus_access *a) {
+    if (a->offset == 0 && a->bytes == 4)
+        pci.address = (uint32_t)a->value;
+    else if (a->offset >= 4 && (pci.address & ADDRESS_ENABLE))
         config_write(pci.address >> 16 & 0xff, pci.address >> 8 & 0xff,
-                     (pci.address & 0xfc) + (unsigned)offset - 4, bytes, value);
+                     (pci.address & 0xfc) + (unsigned)a->offset - 4, a->bytes, a->value);
 }
 
-static uint64_t ecam_read(void *unused, uint64_t offset, unsigned bytes) {
-    (void)unused;
-    return config_read(offset >> 20 & 0xff, offset >> 12 & 0xff, offset & 0xfff, bytes);
+static uint64_t ecam_read(const struct bus_access *a) {
+    return config_read(a->offset >> 20 & 0xff, a->offset >> 12 & 0xff, a->offset & 0xfff, a->bytes);
 }
 
-static void ecam_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
-    (void)unused;
-    config_write(offset >> 20 & 0xff, offset >> 12 & 0xff, offset & 0xfff, bytes, value);
+static void ecam_write(const struct bus_access *a) {
+    config_write(a->offset >> 20 & 0xff, a->offset >> 12 & 0xff, a->offset & 0xfff, a->bytes,
+                 a->value);
 }
 
 void pci_init(void) {

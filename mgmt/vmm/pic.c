@@ -3,6 +3,7 @@
 #define INPUTS 8u
 #define CASCADE 2u /* input of the master that the other one drives */
 #define SPURIOUS 7u
+#define DATA 1u /* register; the other is for commands */
 
 #define ICW1 0x10u
 #define ICW1_ICW4 0x01u
@@ -16,8 +17,9 @@
 #define ELCR_MASTER 0xf8u /* timer, keyboard and cascade are always edge-triggered */
 #define ELCR_SLAVE 0xdeu  /* so are RTC and coprocessor */
 
-void pic_reset(struct pic *pic) {
-    *pic = (struct pic){.chip = {{.imr = 0xff, .priority = 7}, {.imr = 0xff, .priority = 7}}};
+void pic_reset(struct pic *pic, void (*changed)(void)) {
+    *pic = (struct pic){.chip = {{.imr = 0xff, .priority = 7}, {.imr = 0xff, .priority = 7}},
+                        .changed = changed};
 }
 
 /* The input of highest priority among `bits`; INPUTS: none. */
@@ -60,6 +62,7 @@ static void cascade(struct pic *pic) {
 void pic_set(struct pic *pic, unsigned irq, bool level) {
     set_input(&pic->chip[irq / INPUTS], irq % INPUTS, level);
     cascade(pic);
+    pic->changed();
 }
 
 bool pic_pending(const struct pic *pic) {
@@ -87,9 +90,12 @@ uint8_t pic_acknowledge(struct pic *pic) {
     return vector;
 }
 
-uint8_t pic_read(struct pic *pic, unsigned chip, unsigned which) {
-    const struct pic_chip *c = &pic->chip[chip];
-    if (which == 1)
+uint64_t pic_read(const struct bus_access *a) {
+    const struct pic *pic = a->device;
+    if (a->offset >= PIC_ELCR)
+        return pic->chip[a->offset - PIC_ELCR].elcr;
+    const struct pic_chip *c = &pic->chip[a->offset / PIC_SLAVE];
+    if (a->offset % PIC_SLAVE == DATA)
         return c->imr;
     return c->read_isr ? c->isr : c->irr;
 }
@@ -141,16 +147,18 @@ static void write_data(struct pic_chip *chip, uint8_t value) {
     }
 }
 
-void pic_write(struct pic *pic, unsigned chip, unsigned which, uint8_t value) {
-    if (which == 1)
-        write_data(&pic->chip[chip], value);
+void pic_write(const struct bus_access *a) {
+    struct pic *pic = a->device;
+    uint8_t value = (uint8_t)a->value;
+    if (a->offset >= PIC_ELCR)
+        pic->chip[a->offset - PIC_ELCR].elcr =
+            value & (a->offset > PIC_ELCR ? ELCR_SLAVE : ELCR_MASTER);
+    else if (a->offset % PIC_SLAVE == DATA)
+        write_data(&pic->chip[a->offset / PIC_SLAVE], value);
     else
-        write_command(&pic->chip[chip], value);
+        write_command(&pic->chip[a->offset / PIC_SLAVE], value);
     cascade(pic);
-}
-
-void pic_write_elcr(struct pic *pic, unsigned chip, uint8_t value) {
-    pic->chip[chip].elcr = value & (chip ? ELCR_SLAVE : ELCR_MASTER);
+    pic->changed();
 }
 
 void pic_state(struct state *s, struct pic *pic) {

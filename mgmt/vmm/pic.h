@@ -5,7 +5,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "mgmt/vmm/bus.h"
 #include "mgmt/vmm/state.h"
+
+/* Registers: each chip's command and data, then the ELCR of both. */
+enum { PIC_MASTER = 0, PIC_SLAVE = 2, PIC_ELCR = 4 };
 
 struct pic {
     struct pic_chip {
@@ -17,19 +21,17 @@ struct pic {
         bool read_isr;    /* OCW3: the command port reads ISR instead of IRR */
         uint8_t priority; /* the input of lowest priority: 7 unless rotated */
     } chip[2];            /* 0: master, with the second one at input 2 */
+    void (*changed)(void);
 };
 
-void pic_reset(struct pic *pic);
+void pic_reset(struct pic *pic, void (*changed)(void));
 void pic_state(struct state *s, struct pic *pic);
-/* irq: 0..15 */
+/* irq: 0..15. What it asks for may change by this, and by a write: `changed` is called. */
 void pic_set(struct pic *pic, unsigned irq, bool level);
 /* Whether it asks for an interrupt. */
 bool pic_pending(const struct pic *pic);
 /* The interrupt acknowledge cycle: the vector. */
 uint8_t pic_acknowledge(struct pic *pic);
 
-/* Ports: 0x20, 0x21 (chip 0), 0xa0, 0xa1 (chip 1): which = 0 command, 1 data. */
-uint8_t pic_read(struct pic *pic, unsigned chip, unsigned which);
-void pic_write(struct pic *pic, unsigned chip, unsigned which, uint8_t value);
-/* ELCR of a chip, ports 0x4d0 and 0x4d1. */
-void pic_write_elcr(struct pic *pic, unsigned chip, uint8_t value);
+uint64_t pic_read(const struct bus_access *access);
+void pic_write(const struct bus_access *access);

@@ -126,10 +126,33 @@ static void command(struct pit *pit, uint8_t value) {
         loop_timer_cancel(&pit->timer);
 }
 
-uint8_t pit_read(struct pit *pit, unsigned reg) {
-    if (reg == COMMAND)
+static uint8_t read_control(const struct pit *pit) {
+    const struct pit_channel *c = &pit->channel[2];
+    /* Guests that wait for the refresh bit see it toggle every 15 us. */
+    bool refresh = loop_now_ns() / 15085 & 1;
+    return (uint8_t)((c->gate ? CONTROL_GATE : 0) | (pit->speaker ? CONTROL_SPEAKER : 0) |
+                     (refresh ? CONTROL_REFRESH : 0) | (output(c) ? CONTROL_OUT : 0));
+}
+
+static void write_control(struct pit *pit, uint8_t value) {
+    struct pit_channel *c = &pit->channel[2];
+    bool gate = value & CONTROL_GATE;
+    pit->speaker = value & CONTROL_SPEAKER;
+    bool rises = gate && !c->gate;
+    c->gate = gate;
+    if (rises)
+        start(pit, 2);
+    else if (!gate)
+        c->counting = false;
+}
+
+uint64_t pit_read(const struct bus_access *a) {
+    struct pit *pit = a->device;
+    if (a->offset == PIT_CONTROL)
+        return read_control(pit);
+    if (a->offset == COMMAND)
         return 0;
-    struct pit_channel *c = &pit->channel[reg];
+    struct pit_channel *c = &pit->channel[a->offset];
     if (c->status_latched) {
         c->status_latched = false;
         return c->status;
@@ -146,12 +169,8 @@ uint8_t pit_read(struct pit *pit, unsigned reg) {
     return (uint8_t)(high ? value >> 8 : value);
 }
 
-void pit_write(struct pit *pit, unsigned reg, uint8_t value) {
-    if (reg == COMMAND) {
-        command(pit, value);
-        return;
-    }
-    struct pit_channel *c = &pit->channel[reg];
+static void write_channel(struct pit *pit, unsigned which, uint8_t value) {
+    struct pit_channel *c = &pit->channel[which];
     if (c->access == 3 && !c->high_next_write) {
         c->low_written = value;
         c->high_next_write = true;
@@ -162,27 +181,17 @@ void pit_write(struct pit *pit, unsigned reg, uint8_t value) {
     else
         c->reload = (uint16_t)(c->access == 2 ? value << 8 : value);
     c->high_next_write = false;
-    start(pit, reg);
+    start(pit, which);
 }
 
-uint8_t pit_read_control(struct pit *pit) {
-    const struct pit_channel *c = &pit->channel[2];
-    /* Guests that wait for the refresh bit see it toggle every 15 us. */
-    bool refresh = loop_now_ns() / 15085 & 1;
-    return (uint8_t)((c->gate ? CONTROL_GATE : 0) | (pit->speaker ? CONTROL_SPEAKER : 0) |
-                     (refresh ? CONTROL_REFRESH : 0) | (output(c) ? CONTROL_OUT : 0));
-}
-
-void pit_write_control(struct pit *pit, uint8_t value) {
-    struct pit_channel *c = &pit->channel[2];
-    bool gate = value & CONTROL_GATE;
-    pit->speaker = value & CONTROL_SPEAKER;
-    bool rises = gate && !c->gate;
-    c->gate = gate;
-    if (rises)
-        start(pit, 2);
-    else if (!gate)
-        c->counting = false;
+void pit_write(const struct bus_access *a) {
+    uint8_t value = (uint8_t)a->value;
+    if (a->offset == PIT_CONTROL)
+        write_control(a->device, value);
+    else if (a->offset == COMMAND)
+        command(a->device, value);
+    else
+        write_channel(a->device, (unsigned)a->offset, value);
 }
 
 static void channel_state(struct state *s, struct pit_channel *c) {

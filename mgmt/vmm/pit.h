@@ -6,9 +6,11 @@
 #include <stdint.h>
 
 #include "guestlib/loop.h"
+#include "mgmt/vmm/bus.h"
 #include "mgmt/vmm/state.h"
 
 #define PIT_HZ 1193182u
+#define PIT_CONTROL 4u /* port 0x61 */
 
 struct pit {
     struct pit_channel {
@@ -26,9 +28,6 @@ struct pit {
 
 void pit_init(struct pit *pit, void (*pulse)(void));
 void pit_state(struct state *s, struct pit *pit);
-/* Ports 0x40 + reg. */
-uint8_t pit_read(struct pit *pit, unsigned reg);
-void pit_write(struct pit *pit, unsigned reg, uint8_t value);
-/* Port 0x61. */
-uint8_t pit_read_control(struct pit *pit);
-void pit_write_control(struct pit *pit, uint8_t value);
+/* Registers: 0..3, and PIT_CONTROL. */
+uint64_t pit_read(const struct bus_access *access);
+void pit_write(const struct bus_access *access);

@@ -17,54 +17,67 @@
 #define PORT_KEYBOARD 0x64u
 #define KEYBOARD_PULSE_RESET 0xfeu
 
+/* PM1 and its timer as they lie behind each other, 16 and 32 bits wide, then the ways to reset. */
+enum { STATUS = 0, ENABLE = 2, CONTROL = 4, TIMER = 8, RESET = 12, KEYBOARD = 13 };
+
 static struct {
     uint16_t status, enable, control;
     uint8_t reset;
     uint64_t timer_from_ns; /* when it was 0 */
     void (*set_sci)(bool level);
     void (*end)(enum power_end how);
-    struct bus_range pm, cf9, keyboard;
 } power;
 
 static void update_sci(void) {
     power.set_sci((power.control & CONTROL_SCI) && (power.status & power.enable));
 }
 
-/* Registers are 16 bits wide; the timer 32. */
-static uint64_t pm_read(void *unused, uint64_t offset, unsigned bytes) {
-    (void)unused;
-    (void)bytes;
-    switch (offset) {
-    case 0:
+static uint64_t power_read(const struct bus_access *a) {
+    switch (a->offset) {
+    case STATUS:
         return power.status | (uint64_t)power.enable << 16;
-    case 2:
+    case ENABLE:
         return power.enable;
-    case 4:
+    case CONTROL:
         return power.control;
-    case 8: {
+    case TIMER: {
         uint64_t ns = loop_now_ns() - power.timer_from_ns;
         return ns / NS_PER_S * TIMER_HZ + ns % NS_PER_S * TIMER_HZ / NS_PER_S;
     }
-    default:
+    case RESET:
+        return power.reset;
+    default: /* there is no keyboard; its status says that it is ready for a command */
         return 0;
     }
 }
 
-static void pm_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
-    (void)unused;
-    switch (offset) {
-    case 0: /* writing 1 clears */
-        power.status &= (uint16_t)~value;
-        if (bytes == 4)
-            power.enable = (uint16_t)(value >> 16);
+static void write_control(uint16_t value) {
+    power.control = value & (uint16_t)~CONTROL_SLEEP_ENABLE;
+    if ((value & CONTROL_SLEEP_ENABLE) && CONTROL_SLEEP_TYPE(value) == POWER_S5)
+        power.end(POWER_OFF);
+}
+
+static void power_write(const struct bus_access *a) {
+    switch (a->offset) {
+    case STATUS: /* writing 1 clears */
+        power.status &= (uint16_t)~a->value;
+        if (a->bytes == 4)
+            power.enable = (uint16_t)(a->value >> 16);
         break;
-    case 2:
-        power.enable = (uint16_t)value;
+    case ENABLE:
+        power.enable = (uint16_t)a->value;
         break;
-    case 4:
-        power.control = (uint16_t)value & (uint16_t)~CONTROL_SLEEP_ENABLE;
-        if ((value & CONTROL_SLEEP_ENABLE) && CONTROL_SLEEP_TYPE(value) == POWER_S5)
-            power.end(POWER_OFF);
+    case CONTROL:
+        write_control((uint16_t)a->value);
+        break;
+    case RESET:
+        power.reset = (uint8_t)a->value & (uint8_t)~RESET_CPU;
+        if (a->value & RESET_CPU)
+            power.end(POWER_RESET);
+        break;
+    case KEYBOARD:
+        if ((a->value & 0xff) == KEYBOARD_PULSE_RESET)
+            power.end(POWER_RESET);
         break;
     default:
         break;
@@ -78,44 +91,20 @@ bool power_button(void) {
     return (power.control & CONTROL_SCI) && (power.enable & STATUS_BUTTON);
 }
 
-static uint64_t reset_read(void *unused, uint64_t offset, unsigned bytes) {
-    (void)unused, (void)offset, (void)bytes;
-    return power.reset;
-}
-
-static void reset_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
-    (void)unused, (void)offset, (void)bytes;
-    power.reset = (uint8_t)value & (uint8_t)~RESET_CPU;
-    if (value & RESET_CPU)
-        power.end(POWER_RESET);
-}
-
-/* There is no keyboard; its status says that it is ready for a command. */
-static uint64_t keyboard_read(void *unused, uint64_t offset, unsigned bytes) {
-    (void)unused, (void)offset, (void)bytes;
-    return 0;
-}
-
-static void keyboard_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
-    (void)unused, (void)offset, (void)bytes;
-    if ((value & 0xff) == KEYBOARD_PULSE_RESET)
-        power.end(POWER_RESET);
-}
-
 void power_init(void (*set_sci)(bool level), void (*end)(enum power_end how)) {
+    static struct bus_range ports[] = {
+        {POWER_PM1_EVENT, RESET, STATUS, power_read, power_write, NULL, NULL},
+        {PORT_RESET, 1, RESET, power_read, power_write, NULL, NULL},
+        {PORT_KEYBOARD, 1, KEYBOARD, power_read, power_write, NULL, NULL},
+    };
     power.status = power.enable = power.control = 0;
     power.reset = 0;
     power.timer_from_ns = 0;
     power.control = CONTROL_SCI; /* there is no legacy mode */
     power.set_sci = set_sci;
     power.end = end;
-    power.pm = (struct bus_range){POWER_PM1_EVENT, 12, pm_read, pm_write, NULL, NULL};
-    power.cf9 = (struct bus_range){PORT_RESET, 1, reset_read, reset_write, NULL, NULL};
-    power.keyboard =
-        (struct bus_range){PORT_KEYBOARD, 1, keyboard_read, keyboard_write, NULL, NULL};
-    bus_add_ports(&power.pm);
-    bus_add_ports(&power.cf9);
-    bus_add_ports(&power.keyboard);
+    for (unsigned i = 0; i < sizeof(ports) / sizeof(ports[0]); i++)
+        bus_add_ports(&ports[i]);
 }
 
 void power_state(struct state *s) {

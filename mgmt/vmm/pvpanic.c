@@ -10,19 +10,18 @@ static struct {
 } pvpanic;
 
 /* Which events are understood. */
-static uint64_t events_read(void *unused, uint64_t offset, unsigned bytes) {
-    (void)unused, (void)offset, (void)bytes;
+static uint64_t events_read(const struct bus_access *a) {
+    (void)a;
     return PVPANIC_PANICKED | PVPANIC_CRASH_LOADED;
 }
 
-static void events_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
-    (void)unused, (void)offset, (void)bytes;
-    if (value & PVPANIC_PANICKED)
+static void events_write(const struct bus_access *a) {
+    if (a->value & PVPANIC_PANICKED)
         pvpanic.panicked();
 }
 
 void pvpanic_init(void (*panicked)(void)) {
     pvpanic.panicked = panicked;
-    pvpanic.port = (struct bus_range){PVPANIC_PORT, 1, events_read, events_write, NULL, NULL};
+    pvpanic.port = (struct bus_range){PVPANIC_PORT, 1, 0, events_read, events_write, NULL, NULL};
     bus_add_ports(&pvpanic.port);
 }

@@ -65,8 +65,9 @@ static uint8_t hour(const struct rtc *rtc, unsigned value) {
     return shown(rtc, value % 12 ? value % 12 : 12) | afternoon;
 }
 
-uint8_t rtc_read(struct rtc *rtc, unsigned which) {
-    if (which == 0)
+uint64_t rtc_read(const struct bus_access *a) {
+    const struct rtc *rtc = a->device;
+    if (a->offset == 0)
         return 0xff; /* the index cannot be read */
     struct date now = date_of(rtc->wall_ns());
     switch (rtc->index) {
@@ -97,8 +98,10 @@ uint8_t rtc_read(struct rtc *rtc, unsigned which) {
     }
 }
 
-void rtc_write(struct rtc *rtc, unsigned which, uint8_t value) {
-    if (which == 0)
+void rtc_write(const struct bus_access *a) {
+    struct rtc *rtc = a->device;
+    uint8_t value = (uint8_t)a->value;
+    if (a->offset == 0)
         rtc->index = value % RTC_CMOS_BYTES;
     else if (rtc->index == STATUS_B)
         rtc->cmos[STATUS_B] = value & B_WRITABLE;

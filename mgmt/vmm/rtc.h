@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "mgmt/vmm/bus.h"
 #include "mgmt/vmm/state.h"
 
 #define RTC_CMOS_BYTES 128u
@@ -16,6 +17,6 @@ struct rtc {
 
 void rtc_init(struct rtc *rtc, uint64_t (*wall_ns)(void));
 void rtc_state(struct state *s, struct rtc *rtc);
-/* which: 0 index (port 0x70), 1 data (0x71). */
-uint8_t rtc_read(struct rtc *rtc, unsigned which);
-void rtc_write(struct rtc *rtc, unsigned which, uint8_t value);
+/* Registers: 0 index, 1 data. */
+uint64_t rtc_read(const struct bus_access *access);
+void rtc_write(const struct bus_access *access);

@@ -94,9 +94,10 @@ static uint8_t modem_status(const struct uart *uart) {
                      (uart->mcr & MCR_OUT1 ? MSR_RI : 0) | (uart->mcr & MCR_OUT2 ? MSR_DCD : 0));
 }
 
-uint8_t uart_read(struct uart *uart, unsigned reg) {
+uint64_t uart_read(const struct bus_access *a) {
+    struct uart *uart = a->device;
     uint8_t value = 0;
-    switch (reg) {
+    switch (a->offset) {
     case DATA:
         if (uart->lcr & LCR_DLAB)
             return (uint8_t)uart->divisor;
@@ -138,8 +139,10 @@ static void transmit(struct uart *uart, uint8_t byte) {
         loop_post(&uart->flush);
 }
 
-void uart_write(struct uart *uart, unsigned reg, uint8_t value) {
-    switch (reg) {
+void uart_write(const struct bus_access *a) {
+    struct uart *uart = a->device;
+    uint8_t value = (uint8_t)a->value;
+    switch (a->offset) {
     case DATA:
         if (uart->lcr & LCR_DLAB)
             uart->divisor = (uint16_t)((uart->divisor & 0xff00) | value);

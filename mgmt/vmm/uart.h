@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "guestlib/loop.h"
+#include "mgmt/vmm/bus.h"
 #include "mgmt/vmm/state.h"
 
 #define UART_FIFO_BYTES 16u
@@ -39,5 +40,5 @@ size_t uart_receive(struct uart *uart, const char *text, size_t bytes);
 void uart_flush(struct uart *uart);
 
 /* Register 0..7. */
-uint8_t uart_read(struct uart *uart, unsigned reg);
-void uart_write(struct uart *uart, unsigned reg, uint8_t value);
+uint64_t uart_read(const struct bus_access *access);
+void uart_write(const struct bus_access *access);

@@ -60,10 +60,9 @@ static void stage_ends(void *context) {
         w->expired();
 }
 
-static uint64_t memory_read(void *device, uint64_t offset, unsigned bytes) {
-    const struct watchdog *w = device;
-    (void)bytes;
-    switch (offset) {
+static uint64_t memory_read(const struct bus_access *a) {
+    const struct watchdog *w = a->device;
+    switch (a->offset) {
     case PRELOAD_1:
         return w->preload[0];
     case PRELOAD_2:
@@ -78,10 +77,10 @@ static uint64_t memory_read(void *device, uint64_t offset, unsigned bytes) {
 }
 
 /* The key's two bytes; true: that was one of them. */
-static bool unlock(struct watchdog *w, uint64_t offset, uint64_t value) {
-    if (offset == RELOAD && value == KEY_1)
+static bool unlock(struct watchdog *w, const struct bus_access *a) {
+    if (a->offset == RELOAD && a->value == KEY_1)
         w->unlocked = HALF_UNLOCKED;
-    else if (offset == RELOAD && value == KEY_2 && w->unlocked == HALF_UNLOCKED)
+    else if (a->offset == RELOAD && a->value == KEY_2 && w->unlocked == HALF_UNLOCKED)
         w->unlocked = UNLOCKED;
     else
         return false;
@@ -95,23 +94,22 @@ static void reload(struct watchdog *w, uint64_t value) {
         start_stage(w, false);
 }
 
-static void memory_write(void *device, uint64_t offset, unsigned bytes, uint64_t value) {
-    struct watchdog *w = device;
-    (void)bytes;
-    if (unlock(w, offset, value))
+static void memory_write(const struct bus_access *a) {
+    struct watchdog *w = a->device;
+    if (unlock(w, a))
         return;
     bool open = w->unlocked == UNLOCKED;
     w->unlocked = LOCKED;
-    if (offset == INTERRUPT && (value & 1))
+    if (a->offset == INTERRUPT && (a->value & 1))
         set_interrupt(w, false);
     if (!open)
         return;
-    if (offset == PRELOAD_1)
-        w->preload[0] = value & PRELOAD_MASK;
-    else if (offset == PRELOAD_2)
-        w->preload[1] = value & PRELOAD_MASK;
-    else if (offset == RELOAD)
-        reload(w, value);
+    if (a->offset == PRELOAD_1)
+        w->preload[0] = a->value & PRELOAD_MASK;
+    else if (a->offset == PRELOAD_2)
+        w->preload[1] = a->value & PRELOAD_MASK;
+    else if (a->offset == RELOAD)
+        reload(w, a->value);
 }
 
 static void config_changed(struct pci_function *function, unsigned offset, unsigned bytes) {

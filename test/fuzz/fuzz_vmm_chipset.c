@@ -15,6 +15,7 @@
 #include "mgmt/vmm/rtc.h"
 #include "mgmt/vmm/uart.h"
 #include "test/unit/fake_loop.h"
+#include "test/unit/vmm_registers.h"
 
 #define STEP_BYTES 8u
 
@@ -36,6 +37,9 @@ static void require(bool holds) {
 
 static void pulse(void) {
     pc.pulses++;
+}
+
+static void nothing(void) {
 }
 
 static void send(uint64_t entry) {
@@ -79,7 +83,7 @@ static void start(void) {
         add_function();
     added = true;
     loop_timer_cancel(&pc.pit.timer);
-    pic_reset(&pc.pic);
+    pic_reset(&pc.pic, nothing);
     ioapic_reset(&pc.ioapic, send);
     pit_init(&pc.pit, pulse);
     rtc_init(&pc.rtc, wall);
@@ -96,7 +100,7 @@ static void pass(uint64_t ns) {
 
 static void write_uart(unsigned reg, uint8_t value) {
     bool output = reg == 0 && !(pc.uart.lcr & 0x80) && !(pc.uart.mcr & 0x10);
-    uart_write(&pc.uart, reg, value);
+    write_register(uart_write, &pc.uart, reg, value);
     pc.written += output;
     require(pc.uart.input_count <= UART_FIFO_BYTES);
     require(pc.uart.output_count < UART_BUFFER_BYTES);
@@ -129,32 +133,32 @@ static void step(const uint8_t *s) {
     memcpy(&value, s + 4, sizeof(value));
     switch (s[0] % 10) {
     case 0:
-        pic_write(&pc.pic, s[1] & 1, s[2] & 1, s[3]);
-        pic_read(&pc.pic, s[1] & 1, s[2] >> 1 & 1);
+        write_register(pic_write, &pc.pic, PIC_SLAVE * (s[1] & 1) + (s[2] & 1), s[3]);
+        read_register(pic_read, &pc.pic, PIC_SLAVE * (s[1] & 1) + (s[2] >> 1 & 1));
         break;
     case 1:
-        pic_write_elcr(&pc.pic, s[1] & 1, s[2]);
+        write_register(pic_write, &pc.pic, PIC_ELCR + (s[1] & 1), s[2]);
         break;
     case 2:
     case 3:
         pc.sent = 0;
-        ioapic_write(&pc.ioapic, s[1] & 0x50, value);
+        write_register(ioapic_write, &pc.ioapic, s[1] & 0x50, value);
         require(pc.sent <= IOAPIC_PINS);
-        ioapic_read(&pc.ioapic, s[1]);
+        read_register(ioapic_read, &pc.ioapic, s[1]);
         break;
     case 4:
-        pit_write(&pc.pit, s[1] & 3, s[2]);
-        pit_read(&pc.pit, s[3] & 3);
-        pit_write_control(&pc.pit, s[4]);
-        pit_read_control(&pc.pit);
+        write_register(pit_write, &pc.pit, s[1] & 3, s[2]);
+        read_register(pit_read, &pc.pit, s[3] & 3);
+        write_register(pit_write, &pc.pit, PIT_CONTROL, s[4]);
+        read_register(pit_read, &pc.pit, PIT_CONTROL);
         break;
     case 5:
-        rtc_write(&pc.rtc, s[1] & 1, s[2]);
-        rtc_read(&pc.rtc, s[3] & 1);
+        write_register(rtc_write, &pc.rtc, s[1] & 1, s[2]);
+        read_register(rtc_read, &pc.rtc, s[3] & 1);
         break;
     case 6:
         write_uart(s[1] & 7, s[2]);
-        uart_read(&pc.uart, s[3] & 7);
+        read_register(uart_read, &pc.uart, s[3] & 7);
         break;
     case 7:
         require(uart_receive(&pc.uart, (const char *)s, STEP_BYTES) <= STEP_BYTES);

@@ -22,6 +22,7 @@
 #include "mgmt/vmm/watchdog.h"
 #include "test/unit/fake_loop.h"
 #include "test/unit/vmm_guest.h"
+#include "test/unit/vmm_registers.h"
 
 #define STATE_BYTES_MAX 16384u
 #define PATCH_BYTES 3u
@@ -124,7 +125,7 @@ static void make_fresh(void) {
     clock_init(HZ);
     clock_start(&guest_vcpu);
     lapic_reset(&guest_vcpu.lapic, &host, 0);
-    pic_reset(&pc.pic);
+    pic_reset(&pc.pic, nothing);
     ioapic_reset(&pc.ioapic, send_entry);
     pit_init(&pc.pit, pulse);
     rtc_init(&pc.rtc, guest_wall_ns);
@@ -152,10 +153,10 @@ static void make_busy(void) {
     lapic_write(&guest_vcpu.lapic, 0x320, 0x20050); /* periodic */
     lapic_write(&guest_vcpu.lapic, 0x380, 1000000);
     clock_set_system_time(&guest_vcpu, 0x3001);
-    pit_write(&pc.pit, 3, 0x34);
-    pit_write(&pc.pit, 0, 0xa9);
-    pit_write(&pc.pit, 0, 0x04);
-    uart_write(&pc.uart, 1, 1);
+    write_register(pit_write, &pc.pit, 3, 0x34);
+    write_register(pit_write, &pc.pit, 0, 0xa9);
+    write_register(pit_write, &pc.pit, 0, 0x04);
+    write_register(uart_write, &pc.uart, 1, 1);
     uart_receive(&pc.uart, "typed", 5);
     bus_memory_write(CONFIG(PCI_BAR0), 4, 0xd0000000);
     bus_memory_write(CONFIG(PCI_COMMAND), 2, 7);
@@ -191,29 +192,29 @@ static void step(const uint8_t *s) {
     memcpy(&value, s + 4, sizeof(value));
     switch (s[0] % 8) {
     case 0:
-        pic_write(&pc.pic, s[1] & 1, s[2] & 1, s[3]);
-        pic_read(&pc.pic, s[1] & 1, s[2] >> 1 & 1);
+        write_register(pic_write, &pc.pic, PIC_SLAVE * (s[1] & 1) + (s[2] & 1), s[3]);
+        read_register(pic_read, &pc.pic, PIC_SLAVE * (s[1] & 1) + (s[2] >> 1 & 1));
         if (pic_pending(&pc.pic))
             pic_acknowledge(&pc.pic);
         break;
     case 1:
-        ioapic_read(&pc.ioapic, s[1] & 0x10); /* wherever it was pointed to */
-        ioapic_write(&pc.ioapic, s[1] & 0x50, value);
+        read_register(ioapic_read, &pc.ioapic, s[1] & 0x10); /* wherever it was pointed to */
+        write_register(ioapic_write, &pc.ioapic, s[1] & 0x50, value);
         ioapic_set(&pc.ioapic, s[2] % IOAPIC_PINS, s[3] & 1);
         break;
     case 2:
-        pit_read(&pc.pit, s[3] & 3);
-        pit_write(&pc.pit, s[1] & 3, s[2]);
-        pit_write_control(&pc.pit, s[4]);
+        read_register(pit_read, &pc.pit, s[3] & 3);
+        write_register(pit_write, &pc.pit, s[1] & 3, s[2]);
+        write_register(pit_write, &pc.pit, PIT_CONTROL, s[4]);
         break;
     case 3:
-        rtc_read(&pc.rtc, s[3] & 1);
-        rtc_write(&pc.rtc, s[1] & 1, s[2]);
+        read_register(rtc_read, &pc.rtc, s[3] & 1);
+        write_register(rtc_write, &pc.rtc, s[1] & 1, s[2]);
         break;
     case 4:
         uart_receive(&pc.uart, (const char *)s, STEP_BYTES);
-        uart_write(&pc.uart, s[1] & 7, s[2]);
-        uart_read(&pc.uart, s[3] & 7);
+        write_register(uart_write, &pc.uart, s[1] & 7, s[2]);
+        read_register(uart_read, &pc.uart, s[3] & 7);
         require(pc.uart.input_count <= UART_FIFO_BYTES);
         break;
     case 5:

@@ -17,32 +17,29 @@ static struct {
     uint64_t offset, value;
 } seen;
 
-static uint64_t on_read(void *unused, uint64_t offset, unsigned bytes) {
-    (void)unused;
+static uint64_t on_read(const struct bus_access *access) {
     seen.reads++;
-    seen.offset = offset;
-    seen.bytes = bytes;
+    seen.offset = access->offset;
+    seen.bytes = access->bytes;
     return device_value;
 }
 
-static void on_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
-    (void)unused;
+static void on_write(const struct bus_access *access) {
     seen.writes++;
-    seen.offset = offset;
-    seen.bytes = bytes;
-    seen.value = value;
+    seen.offset = access->offset;
+    seen.bytes = access->bytes;
+    seen.value = access->value;
 }
 
 static uint64_t port_value;
 
-static uint64_t port_read(void *unused, uint64_t offset, unsigned bytes) {
-    (void)unused, (void)offset, (void)bytes;
+static uint64_t port_read(const struct bus_access *access) {
+    (void)access;
     return 0xabcd;
 }
 
-static void port_write(void *unused, uint64_t offset, unsigned bytes, uint64_t value) {
-    (void)unused, (void)offset, (void)bytes;
-    port_value = value;
+static void port_write(const struct bus_access *access) {
+    port_value = access->value;
 }
 
 static int setup(void **state) {

@@ -7,6 +7,7 @@
 #include "mgmt/vmm/msr.h"
 #include "mgmt/vmm/pic.h"
 #include "unit.h"
+#include "vmm_registers.h"
 
 /* --- Local APIC --- */
 
@@ -245,10 +246,10 @@ static void on_message(uint64_t entry) {
 }
 
 static void program(unsigned pin, uint32_t low, uint32_t high) {
-    ioapic_write(&ioapic, 0, 0x11 + 2 * pin);
-    ioapic_write(&ioapic, 0x10, high);
-    ioapic_write(&ioapic, 0, 0x10 + 2 * pin);
-    ioapic_write(&ioapic, 0x10, low);
+    write_register(ioapic_write, &ioapic, 0, 0x11 + 2 * pin);
+    write_register(ioapic_write, &ioapic, 0x10, high);
+    write_register(ioapic_write, &ioapic, 0, 0x10 + 2 * pin);
+    write_register(ioapic_write, &ioapic, 0x10, low);
 }
 
 static void pins(void **state) {
@@ -272,31 +273,40 @@ static void pins(void **state) {
     ioapic_set(&ioapic, 9, false);
     ioapic_end_of_interrupt(&ioapic, 0x41);
     assert_int_equal(messages, 3);
-    ioapic_write(&ioapic, 0, 0xff); /* no such register */
-    ioapic_write(&ioapic, 0x10, ~0u);
-    assert_int_equal(ioapic_read(&ioapic, 0x10), 0);
-    ioapic_write(&ioapic, 0, 1);
-    assert_int_equal(ioapic_read(&ioapic, 0x10), 0x170020);
+    write_register(ioapic_write, &ioapic, 0, 0xff); /* no such register */
+    write_register(ioapic_write, &ioapic, 0x10, ~0u);
+    assert_int_equal(read_register(ioapic_read, &ioapic, 0x10), 0);
+    write_register(ioapic_write, &ioapic, 0, 1);
+    assert_int_equal(read_register(ioapic_read, &ioapic, 0x10), 0x170020);
 }
 
 /* --- 8259A --- */
 
 static struct pic pic;
+static unsigned changes; /* that it has told of */
+
+static void pic_changed(void) {
+    changes++;
+}
 
 static void pic_program(unsigned chip, uint8_t base) {
-    pic_write(&pic, chip, 0, 0x11);
-    pic_write(&pic, chip, 1, base);
-    pic_write(&pic, chip, 1, chip ? 2 : 4);
-    pic_write(&pic, chip, 1, 1);
-    pic_write(&pic, chip, 1, 0);
+    write_register(pic_write, &pic, PIC_SLAVE * chip, 0x11);
+    write_register(pic_write, &pic, PIC_SLAVE * chip + 1, base);
+    write_register(pic_write, &pic, PIC_SLAVE * chip + 1, chip ? 2 : 4);
+    write_register(pic_write, &pic, PIC_SLAVE * chip + 1, 1);
+    write_register(pic_write, &pic, PIC_SLAVE * chip + 1, 0);
 }
 
 static void pair(void **state) {
     (void)state;
-    pic_reset(&pic);
+    pic_reset(&pic, pic_changed);
     pic_set(&pic, 0, true);
     assert_false(pic_pending(&pic)); /* all masked */
-    pic_reset(&pic);
+    changes = 0;
+    write_register(pic_write, &pic, PIC_MASTER + 1, 0xfe);
+    assert_int_equal(changes, 1);
+    assert_true(pic_pending(&pic)); /* and whoever waits for it looks again */
+    pic_reset(&pic, pic_changed);
     pic_program(0, 0x20);
     pic_program(1, 0x28);
     pic_set(&pic, 12, true);
@@ -304,16 +314,30 @@ static void pair(void **state) {
     assert_true(pic_pending(&pic));
     assert_int_equal(pic_acknowledge(&pic), 0x2c); /* the cascade is input 2 */
     assert_false(pic_pending(&pic));
-    pic_write(&pic, 1, 0, 0x20);
-    pic_write(&pic, 0, 0, 0x20);
+    write_register(pic_write, &pic, PIC_SLAVE, 0x20);
+    write_register(pic_write, &pic, PIC_MASTER, 0x20);
     assert_int_equal(pic_acknowledge(&pic), 0x24);
     pic_set(&pic, 0, true);
-    assert_int_equal(pic_acknowledge(&pic), 0x20); /* nested */
-    pic_write(&pic, 0, 0, 0x60);                   /* specific: input 0 */
-    pic_write(&pic, 0, 0, 0x0b);
-    assert_int_equal(pic_read(&pic, 0, 0), 0x10);
-    pic_write(&pic, 0, 0, 0x20);
+    assert_int_equal(pic_acknowledge(&pic), 0x20);     /* nested */
+    write_register(pic_write, &pic, PIC_MASTER, 0x60); /* specific: input 0 */
+    write_register(pic_write, &pic, PIC_MASTER, 0x0b);
+    assert_int_equal(read_register(pic_read, &pic, PIC_MASTER), 0x10);
+    write_register(pic_write, &pic, PIC_MASTER, 0x20);
     assert_int_equal(pic_acknowledge(&pic), 0x27); /* spurious */
+}
+
+static void elcr(void **state) {
+    (void)state;
+    pic_reset(&pic, pic_changed);
+    pic_program(0, 0x20);
+    pic_program(1, 0x28);
+    write_register(pic_write, &pic, PIC_ELCR, 0xff);
+    write_register(pic_write, &pic, PIC_ELCR + 1, 0xff);
+    assert_int_equal(read_register(pic_read, &pic, PIC_ELCR), 0xf8);
+    assert_int_equal(read_register(pic_read, &pic, PIC_ELCR + 1), 0xde);
+    pic_set(&pic, 11, true);
+    pic_set(&pic, 11, false);
+    assert_false(pic_pending(&pic)); /* it is the level that counts */
 }
 
 int main(void) {
@@ -330,6 +354,7 @@ int main(void) {
         cmocka_unit_test_setup(destinations, fresh),
         cmocka_unit_test(pins),
         cmocka_unit_test(pair),
+        cmocka_unit_test(elcr),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

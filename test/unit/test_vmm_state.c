@@ -14,6 +14,7 @@
 #include "mgmt/vmm/uart.h"
 #include "mgmt/vmm/watchdog.h"
 #include "unit.h"
+#include "vmm_registers.h"
 
 #define SLOT 30u
 #define CONFIG(offset) (PCI_ECAM_BASE | SLOT << 15 | (offset))
@@ -93,7 +94,7 @@ static void make_fresh(void) {
     fake_loop_work();
     memset(&pc, 0, sizeof(pc));
     lapic_reset(&pc.lapic, &host, 0);
-    pic_reset(&pc.pic);
+    pic_reset(&pc.pic, nothing);
     ioapic_reset(&pc.ioapic, message);
     pit_init(&pc.pit, pulse);
     rtc_init(&pc.rtc, wall);
@@ -160,20 +161,20 @@ static void make_busy(void) {
     lapic_write(&pc.lapic, 0x380, 1000000);
     lapic_accept(&pc.lapic, 0x61, true);
     pc.lapic.startup = true;
-    pic_write(&pc.pic, 0, 0, 0x11);
-    pic_write(&pc.pic, 0, 1, 0x20); /* two of four words */
-    ioapic_write(&pc.ioapic, 0, 0x10 + 2 * PCI_IRQ);
-    ioapic_write(&pc.ioapic, 0x10, 0x8041); /* level */
-    pit_write(&pc.pit, 3, 0x34);
-    pit_write(&pc.pit, 0, 0xa9);
-    pit_write(&pc.pit, 0, 0x04); /* 1,193 ticks: a millisecond */
-    pit_write(&pc.pit, 3, 0x00); /* latched, and half read */
-    pit_read(&pc.pit, 0);
-    rtc_write(&pc.rtc, 0, 0x40);
-    rtc_write(&pc.rtc, 1, 0x5a);
-    uart_write(&pc.uart, 1, 1);
-    uart_write(&pc.uart, 2, 1);
-    uart_write(&pc.uart, 4, 0xa);
+    write_register(pic_write, &pc.pic, PIC_MASTER, 0x11);
+    write_register(pic_write, &pc.pic, PIC_MASTER + 1, 0x20); /* two of four words */
+    write_register(ioapic_write, &pc.ioapic, 0, 0x10 + 2 * PCI_IRQ);
+    write_register(ioapic_write, &pc.ioapic, 0x10, 0x8041); /* level */
+    write_register(pit_write, &pc.pit, 3, 0x34);
+    write_register(pit_write, &pc.pit, 0, 0xa9);
+    write_register(pit_write, &pc.pit, 0, 0x04); /* 1,193 ticks: a millisecond */
+    write_register(pit_write, &pc.pit, 3, 0x00); /* latched, and half read */
+    read_register(pit_read, &pc.pit, 0);
+    write_register(rtc_write, &pc.rtc, 0, 0x40);
+    write_register(rtc_write, &pc.rtc, 1, 0x5a);
+    write_register(uart_write, &pc.uart, 1, 1);
+    write_register(uart_write, &pc.uart, 2, 1);
+    write_register(uart_write, &pc.uart, 4, 0xa);
     assert_int_equal(uart_receive(&pc.uart, "typed", 5), 5);
     bus_port_write(POWER_PM1_EVENT + 2, 2, 0x100);
     assert_true(power_button());
@@ -207,17 +208,17 @@ static void goes_on(void **state) {
     assert_null(load(saved, bytes));
     assert_int_equal(bus_port_read(POWER_TIMER, 4), timer);
     assert_true(pc.sci && pc.pci_line && pc.uart_line);
-    assert_int_equal(uart_read(&pc.uart, 0), 't');
-    assert_int_equal(rtc_read(&pc.rtc, 1), 0x5a);
-    assert_int_equal(pit_read(&pc.pit, 0), 0x04); /* the latch's upper half */
+    assert_int_equal(read_register(uart_read, &pc.uart, 0), 't');
+    assert_int_equal(read_register(rtc_read, &pc.rtc, 1), 0x5a);
+    assert_int_equal(read_register(pit_read, &pc.pit, 0), 0x04); /* the latch's upper half */
     assert_int_equal(lapic_pending(&pc.lapic), 0x61);
     assert_true(pc.lapic.startup);
     now_tsc += 1000000;
     lapic_timer_run(&pc.lapic);
     assert_int_equal(pc.lapic.request[2] >> (0x50 - 64) & 1, 1);
-    pic_write(&pc.pic, 0, 1, 4); /* the third word, and the fourth */
-    pic_write(&pc.pic, 0, 1, 1);
-    pic_write(&pc.pic, 0, 1, 0);
+    write_register(pic_write, &pc.pic, PIC_MASTER + 1, 4); /* the third word, and the fourth */
+    write_register(pic_write, &pc.pic, PIC_MASTER + 1, 1);
+    write_register(pic_write, &pc.pic, PIC_MASTER + 1, 0);
     pic_set(&pc.pic, 3, true);
     assert_int_equal(pic_acknowledge(&pc.pic), 0x23);
     ioapic_set(&pc.ioapic, PCI_IRQ, true);
@@ -256,13 +257,14 @@ static void random_bytes(void **state) {
         if (pic_pending(&pc.pic))
             pic_acknowledge(&pc.pic);
         ioapic_end_of_interrupt(&pc.ioapic, 0x41);
-        ioapic_read(&pc.ioapic, 0x10);
-        pit_read_control(&pc.pit);
-        pit_read(&pc.pit, 0);
-        rtc_read(&pc.rtc, 1);
+        read_register(ioapic_read, &pc.ioapic, 0x10);
+        read_register(pit_read, &pc.pit, PIT_CONTROL);
+        read_register(pit_read, &pc.pit, 0);
+        read_register(rtc_read, &pc.rtc, 1);
         uart_receive(&pc.uart, "x", 1);
-        uart_read(&pc.uart, 0);
-        pc.watchdog.function.bar[0].range.read(&pc.watchdog, 8, 4); /* wherever it is now */
+        read_register(uart_read, &pc.uart, 0);
+        read_register(pc.watchdog.function.bar[0].range.read, &pc.watchdog,
+                      8); /* wherever it is now */
         fake_loop_advance(1000000);
     }
     assert_in_range(refused, 1000, 19000);

@@ -133,15 +133,15 @@ static uint64_t part(const void *from, uint64_t all, uint64_t offset, unsigned b
     return value;
 }
 
-static uint64_t memory_read(void *device, uint64_t offset, unsigned bytes) {
-    struct virtio_device *d = device;
-    if (offset >= MSIX_PENDING)
-        return msix_read_pending(&d->msix, offset - MSIX_PENDING, bytes);
-    if (offset >= MSIX_TABLE)
-        return msix_read_table(&d->msix, offset - MSIX_TABLE, bytes);
-    if (offset >= CONFIG)
-        return part(d->config, d->config_bytes, offset - CONFIG, bytes);
-    if (offset == ISR) {
+static uint64_t memory_read(const struct bus_access *a) {
+    struct virtio_device *d = a->device;
+    if (a->offset >= MSIX_PENDING)
+        return msix_read_pending(&d->msix, a->offset - MSIX_PENDING, a->bytes);
+    if (a->offset >= MSIX_TABLE)
+        return msix_read_table(&d->msix, a->offset - MSIX_TABLE, a->bytes);
+    if (a->offset >= CONFIG)
+        return part(d->config, d->config_bytes, a->offset - CONFIG, a->bytes);
+    if (a->offset == ISR) {
         uint8_t isr = d->isr;
         d->isr = 0; /* 4.1.4.5 */
         virtio_update_intx(d);
@@ -149,60 +149,56 @@ static uint64_t memory_read(void *device, uint64_t offset, unsigned bytes) {
     }
     uint8_t image[VIRTIO_COMMON_LENGTH];
     common_image(d, image);
-    return part(image, sizeof(image), offset - COMMON, bytes);
+    return part(image, sizeof(image), a->offset - COMMON, a->bytes);
 }
 
-static void memory_write(void *device, uint64_t offset, unsigned bytes, uint64_t value) {
-    struct virtio_device *d = device;
-    if (offset < VIRTIO_COMMON_LENGTH)
-        write_common(d, offset - COMMON, bytes, value);
-    else if (offset >= MSIX_TABLE && offset < MSIX_PENDING)
-        msix_write_table(&d->msix, offset - MSIX_TABLE, bytes, value);
+static void memory_write(const struct bus_access *a) {
+    struct virtio_device *d = a->device;
+    if (a->offset < VIRTIO_COMMON_LENGTH)
+        write_common(d, a->offset - COMMON, a->bytes, a->value);
+    else if (a->offset >= MSIX_TABLE && a->offset < MSIX_PENDING)
+        msix_write_table(&d->msix, a->offset - MSIX_TABLE, a->bytes, a->value);
 }
 
 /* 4.1.5.2: the value is the queue's number again; the port alone decides, as with a doorbell. */
-static void notify_write(void *device, uint64_t offset, unsigned bytes, uint64_t value) {
-    (void)bytes;
-    (void)value;
-    virtio_notify(device, (unsigned)(offset / VIRTIO_NOTIFY_BYTES));
+static void notify_write(const struct bus_access *a) {
+    virtio_notify(a->device, (unsigned)(a->offset / VIRTIO_NOTIFY_BYTES));
 }
 
 /* --- the window in configuration space, 4.1.4.9 --- */
 
-/* What the driver wants to access by it. False: nothing that is there. */
-static bool pci_window(const struct virtio_device *d, struct bus_range const **bar,
-                       uint32_t *offset, uint32_t *bytes) {
+/* What the driver accesses by way of configuration space at `offset`. NULL: nothing that is there.
+ */
+static const struct bus_range *pci_window(struct virtio_device *d, unsigned offset,
+                                          struct bus_access *access) {
     const uint8_t *capability = d->function.config + d->pci_capability;
     uint8_t index = capability[VIRTIO_CAP_BAR];
-    memcpy(offset, capability + VIRTIO_CAP_OFFSET, sizeof(*offset));
-    memcpy(bytes, capability + VIRTIO_CAP_BYTES, sizeof(*bytes));
-    if (index > VIRTIO_BAR_MEMORY || (*bytes != 1 && *bytes != 2 && *bytes != 4) ||
-        *offset % *bytes || *offset >= d->function.bar[index].bytes)
-        return false;
-    *bar = &d->function.bar[index].range;
-    return true;
-}
-
-static bool is_pci_data(const struct virtio_device *d, unsigned offset) {
-    return offset == d->pci_capability + VIRTIO_CAP_PCI_DATA;
+    uint32_t at, bytes;
+    memcpy(&at, capability + VIRTIO_CAP_OFFSET, sizeof(at));
+    memcpy(&bytes, capability + VIRTIO_CAP_BYTES, sizeof(bytes));
+    if (offset != d->pci_capability + VIRTIO_CAP_PCI_DATA || index > VIRTIO_BAR_MEMORY ||
+        (bytes != 1 && bytes != 2 && bytes != 4) || at % bytes ||
+        at >= d->function.bar[index].bytes)
+        return NULL;
+    *access = (struct bus_access){d, at, bytes, 0};
+    return &d->function.bar[index].range;
 }
 
 static void config_reading(struct pci_function *function, unsigned offset) {
-    struct virtio_device *d = function->device;
-    const struct bus_range *bar;
-    uint32_t at, bytes;
-    if (is_pci_data(d, offset) && pci_window(d, &bar, &at, &bytes) && bar->read)
-        pci_set32(function, offset, (uint32_t)bar->read(bar->device, at, bytes));
+    struct bus_access access;
+    const struct bus_range *bar = pci_window(function->device, offset, &access);
+    if (bar && bar->read)
+        pci_set32(function, offset, (uint32_t)bar->read(&access));
 }
 
 static void config_changed(struct pci_function *function, unsigned offset, unsigned size) {
     struct virtio_device *d = function->device;
-    const struct bus_range *bar;
-    uint32_t at, bytes, value;
+    struct bus_access access;
+    const struct bus_range *bar = pci_window(d, offset, &access);
     (void)size;
-    if (is_pci_data(d, offset) && pci_window(d, &bar, &at, &bytes)) {
-        memcpy(&value, function->config + offset, sizeof(value));
-        bar->write(bar->device, at, bytes, value & (UINT32_MAX >> (32 - 8 * bytes)));
+    if (bar) {
+        memcpy(&access.value, function->config + offset, access.bytes);
+        bar->write(&access);
     }
     msix_config_written(&d->msix);
     virtio_update_intx(d);
