@@ -11,6 +11,7 @@ instructions a second; `seconds` of the emulated clock pass with instructions, n
 import os
 import socket
 import subprocess
+import time
 
 import vm
 
@@ -43,9 +44,12 @@ class Bochs(vm.Console):
         self.process = self.serial = None
 
     def start(self):
-        """Whether it has connected its serial port: now and then one that starts beside another one does not."""
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            server.settimeout(20)
+        """Whether it has connected its serial port: one that starts beside another one, and finds the same port
+        free for its screen, does not. So they start one after the other."""
+        while not (turn := vm.claim("bochs")):
+            time.sleep(0.1)
+        with turn, socket.create_server(("127.0.0.1", 0)) as server:
+            server.settimeout(40)
             config = os.path.join(self.folder, "bochsrc")
             with open(config, "w") as handle:
                 handle.write(CONFIG.format(model=self.model, smp=self.smp, mem=self.mem, folder=self.folder,

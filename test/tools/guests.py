@@ -10,6 +10,7 @@ import socket
 import time
 
 from harness import expect
+from vm import PATIENCE
 
 WEB_ADDRESS = "10.0.2.15"
 
@@ -66,6 +67,7 @@ def free_memory(vm):
 
 def until(condition, what, timeout=20, pause=0.02):
     """The first true value of condition()."""
+    timeout *= PATIENCE
     deadline = time.monotonic() + timeout
     while not (value := condition()):
         if time.monotonic() > deadline:

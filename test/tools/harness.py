@@ -4,7 +4,7 @@ when it returns. Its name is FILE.FUNCTION without the two "test_". An example:
     from harness import expect, slow, limit
 
     @slow                # left out by ./dev test --fast: needs more than about 20 s
-    @limit(300)          # seconds until it is killed and has failed; 120 unless said
+    @limit(300)          # seconds until it is killed and has failed, 120 unless said; PATIENCE (vm.py) times that
     def test_uefi(ctx):
         with ctx.boot(firmware="uefi") as vm:
             vm.wait_for(r"^mgmt: ready", timeout=60)

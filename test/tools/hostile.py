@@ -11,7 +11,7 @@ from guests import Http, free_memory
 from harness import expect, expect_equal
 
 CONTENT = {"index.html": b"still here\n" * 3000}
-ANSWER_S = 5  # for a page, with everybody else busy; an undisturbed one takes a few ms
+ANSWER_S = 5 * machine.PATIENCE  # for a page, with everybody else busy; an undisturbed one takes a few ms
 
 
 def definition(name, kernel, cmdline="", devices="", memory=1, more=""):
@@ -93,7 +93,7 @@ class Host:
 
     def wait_off(self, *names, timeout=30):
         """Until all of them have ended, fetching pages meanwhile. Returns the slowest page."""
-        deadline, slowest = time.monotonic() + timeout, 0
+        deadline, slowest = time.monotonic() + timeout * machine.PATIENCE, 0
         while True:
             if self.port:
                 slowest = max(slowest, self.page())

@@ -7,6 +7,7 @@ archive) and `webd` (the demo's content, a newc cpio). Deterministic: no time, n
 """
 
 import argparse
+import fcntl
 import os
 import struct
 import subprocess
@@ -60,8 +61,14 @@ def tool(*command, text=None, **environment):
 
 
 def grub_cores(cache):
-    """GRUB's two cores, made once per build folder and version of the configuration above."""
+    """GRUB's two cores, made once per build folder and version of the configuration above, by whoever comes first."""
     os.makedirs(cache, exist_ok=True)
+    with open(os.path.join(cache, "lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return make_grub_cores(cache)
+
+
+def make_grub_cores(cache):
     key = GRUB_EARLY + GRUB_MODULES
     early = os.path.join(cache, "early.cfg")
     wanted = {"i386-pc": (GRUB_BIOS, "core.img", "biosdisk"), "x86_64-efi": (GRUB_EFI, "bootx64.efi", "")}

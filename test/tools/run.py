@@ -10,7 +10,6 @@ import os
 import re
 import select
 import signal
-import socket
 import sys
 import termios
 import threading
@@ -28,6 +27,8 @@ EXIT_OFF, EXIT_USAGE, EXIT_TIMEOUT, EXIT_PANIC, EXIT_QEMU, EXIT_SETUP, EXIT_LEFT
 # What mgmt says about a definition that it refuses, and when it has been through all of them.
 REFUSED = re.compile(r"^mgmt: .*\.xml:\d+: ", re.M)
 READY = re.compile(r"^mgmt: ready", re.M)
+REPORTED = re.compile(r"^hv: build [0-9a-f]+; halted", re.M)  # the last line of a panic's report
+REPORT_SECONDS = 10
 CTRL_A = b"\x01"
 POWEROFF_SECONDS = 30  # mgmt gives its guests 20
 
@@ -90,23 +91,13 @@ def guest_addresses(folder):
     return addresses
 
 
-def port_is_free(port, protocol):
-    with socket.socket(type=socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-            return True
-        except OSError:
-            return False
-
-
 def forwards(options):
     """What is reachable from this machine: a list of (host port, guest, port, protocol, address)."""
     addresses = guest_addresses(options.guests)
     rules = [parse_forward(rule) for rule in options.forward]
     if not options.forward:
         usual = {"webd": 8080, "linux": 8081}
-        rules = [(port if port_is_free(port, "tcp") else vm.free_port(), guest, 80, "tcp")
+        rules = [(port if vm.port_is_free(port, "tcp") else vm.free_port(), guest, 80, "tcp")
                  for guest, port in usual.items() if addresses.get(guest)]
     for port, guest, _, protocol in rules:
         if guest not in addresses:
@@ -115,7 +106,7 @@ def forwards(options):
         if not addresses[guest]:
             raise archive.DefinitionError(
                 f"--forward: '{guest}' has no <ip address='...'/> in its <interface>")
-        if not port_is_free(port, protocol):
+        if not vm.port_is_free(port, protocol):
             raise archive.DefinitionError(f"--forward: port {port} of this machine is taken; name another")
     return [rule + (addresses[rule[1]],) for rule in rules]
 
@@ -212,6 +203,13 @@ def say_to(machine, data):
         pass  # it went off just now; the caller will notice
 
 
+def hear_report(machine):
+    """Until hv's panic report is whole; one that breaks off is not waited for long."""
+    deadline = time.monotonic() + REPORT_SECONDS
+    while not REPORTED.search(machine.text) and machine.alive() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
 def converse(machine, terminal, options, told_to_end):
     """Carry bytes until the machine is off, panics, times out, or the person leaves. Told to end by a
     signal, it asks the host to power off and gives it some seconds."""
@@ -224,7 +222,7 @@ def converse(machine, terminal, options, told_to_end):
         if time.monotonic() > give_up:
             return EXIT_LEFT, "dev: left; the machine was switched off hard"
         if vm.PANIC.search(machine.text):
-            time.sleep(1.5)  # let it finish its report
+            hear_report(machine)
             return EXIT_PANIC, "dev: hv panicked"
         if options.timeout and time.monotonic() - machine.started > options.timeout:
             return EXIT_TIMEOUT, f"dev: still running after {options.timeout:g} s"

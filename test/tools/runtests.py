@@ -22,6 +22,7 @@ import time
 import traceback
 
 import harness
+import vm
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 EMULATORS = 2  # at most so many at once
@@ -169,15 +170,16 @@ class Slots:
 def run_machine(test, build, seed, keep, report):
     temp = tempfile.mkdtemp(prefix="bh-")
     started = time.monotonic()
+    limit = test.limit * vm.PATIENCE
     path, name = test.where
     child = subprocess.Popen([sys.executable, os.path.abspath(__file__), "--build", build, "--one",
                               path, name or "", temp, "--seed", str(seed)], start_new_session=True,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     try:
-        output = child.communicate(timeout=test.limit)[0].decode("utf-8", "replace")
+        output = child.communicate(timeout=limit)[0].decode("utf-8", "replace")
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, signal.SIGKILL)  # the test and the emulators it started
-        output = child.communicate()[0].decode("utf-8", "replace") + f"\nkilled after {test.limit} s"
+        output = child.communicate()[0].decode("utf-8", "replace") + f"\nkilled after {limit} s"
         for log in glob.glob(os.path.join(temp, "vm-*", "serial.log")):
             with open(log, errors="replace") as handle:
                 output += f"\n{log} ends:\n" + "".join(handle.readlines()[-25:])

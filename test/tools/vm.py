@@ -16,6 +16,7 @@ import ctypes
 import json
 import os
 import queue
+import random
 import re
 import shutil
 import signal
@@ -30,6 +31,13 @@ OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 OVMF_VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 PANIC = re.compile(r"^hv: panic:.*$", re.M)
 PR_SET_PDEATHSIG = 1
+PRCTL = ctypes.CDLL(None).prctl  # found before there are threads: a forked child may not wait for locks of theirs
+# The seconds that tests name are a machine's that does little else. On one that is loaded they may take so many
+# times as long: nothing but a hang is to be noticed by them.
+PATIENCE = 4
+# Below what Linux gives to outgoing connections (net.ipv4.ip_local_port_range), which would take one meanwhile.
+PORTS = range(20000, 32768)
+claims = []  # this process's, until it ends
 
 
 class VMError(Exception):
@@ -49,13 +57,40 @@ class VMPanic(VMError):
 
 
 def die_with_parent():
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def claim(name):
+    """A socket, if no other process of this machine has claimed `name` and not closed its one. It is an abstract
+    one (unix(7)), of which nothing remains when its process ends, however that comes."""
+    held = socket.socket(socket.AF_UNIX)
+    try:
+        held.bind(f"\0bulkhead-{name}")
+    except OSError:
+        held.close()
+        return None
+    return held
+
+
+def port_is_free(port, protocol):
+    with socket.socket(type=socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+            return True
+        except OSError:
+            return False
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Free for TCP and UDP, and given to no other process that asks here until this one ends."""
+    while True:
+        port = random.choice(PORTS)
+        held = claim(f"port-{port}")
+        if held:
+            claims.append(held)
+            if port_is_free(port, "tcp") and port_is_free(port, "udp"):
+                return port
 
 
 def pvh_module(init, boot_cpio, out):
@@ -73,7 +108,7 @@ def pvh_module(init, boot_cpio, out):
 class QMP:
     """The emulator's control socket: commands from one thread, events collected by another."""
 
-    def __init__(self, path, alive, timeout=20):
+    def __init__(self, path, alive, timeout=20 * PATIENCE):
         deadline = time.monotonic() + timeout
         self.events = []
         self.replies = queue.Queue()
@@ -105,7 +140,7 @@ class QMP:
                 pass
         self.replies.put({"error": {"desc": "the emulator has gone"}})
 
-    def __call__(self, command, timeout=60, **arguments):
+    def __call__(self, command, timeout=60 * PATIENCE, **arguments):
         with self.lock:
             try:
                 self.socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode())
@@ -168,6 +203,7 @@ class Console:
     def wait_for(self, pattern, timeout=30, panic_is_fine=False):
         """The next match of `pattern` (multi-line) on the console. Raises VMTimeout, VMExited, or
         VMPanic when hv panics first."""
+        timeout *= PATIENCE
         wanted = re.compile(pattern, re.M)
         deadline = time.monotonic() + timeout
         with self.said:
@@ -287,6 +323,7 @@ class VM(Console):
 
     def wait_exit(self, timeout=30):
         """Wait until the machine is off. Returns the reason: guest-shutdown, guest-reset, ..."""
+        timeout *= PATIENCE
         try:
             status = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
