@@ -44,7 +44,9 @@ class Machine:
 
 
 def witness(vm):
-    """Its next line: seconds, rounds, blocks; nothing may be wrong."""
+    """Its next line from now on: seconds, rounds, blocks; nothing may be wrong."""
+    with vm.said:
+        vm.cursor = len(vm.text)
     said = [int(word) for word in vm.wait_for(LINE, timeout=60).groups()]
     expect(said[3] == 0, f"nothing is wrong: {re.findall('WRONG.*', vm.text)}")
     return said[:3]

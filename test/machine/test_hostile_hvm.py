@@ -6,6 +6,7 @@ import os
 import re
 import time
 
+from guests import until
 from harness import expect, expect_equal, limit
 from hostile import Host, disk, interface
 
@@ -288,11 +289,12 @@ def test_never_end(ctx):
     attacks = names(NEVER_END)
     with host(ctx, attacks) as silent:
         silent.start(*attacks)
-        time.sleep(5)
+        for name in attacks:
+            until(lambda: any("begins" in line for line in silent.said(name)), f"{name} runs", 60)
+        time.sleep(2)  # of being silent, or busy
         page = silent.page()
         print(f"page beside {len(attacks)} of them: {page:.2f} s")
         for name in attacks:
-            expect(any("begins" in line for line in silent.said(name)), f"{name} runs")
             expect(not any("FAILED" in line for line in silent.said(name)), f"{name}: {silent.said(name)}")
             expect_equal(silent.states()[name]["state"], "running", name)
             expect(silent.vm.json(f"destroy {name}")["ok"], f"{name} can be destroyed")
@@ -321,7 +323,7 @@ def test_uart_flood(ctx):
     with host(ctx, {"uart-flood": "ports"}) as flooded:
         flooded.start("uart-flood")
         begun = time.monotonic()
-        while flooded.states()["uart-flood"]["state"] != "off" and time.monotonic() < begun + 60:
+        while flooded.states()["uart-flood"]["state"] != "off" and time.monotonic() < begun + 200:
             flooded.page()
         flooded.wait_off("uart-flood")
         flooded.expect_attempts("uart-flood", "uart-flood")

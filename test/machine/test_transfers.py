@@ -83,8 +83,8 @@ def test_four_pairs_of_queues(ctx):
         vm.wait_for(r"^rx-0 rx-1 rx-2 rx-3 tx-0 tx-1 tx-2 tx-3\s", timeout=30)
         for i in flows:
             vm.send(f"nc -l -p {inner[i]} >{i} &")
-        vm.send("sleep 2; echo liste''ning; wait; sha256sum ?")
-        vm.wait_for(r"^listening", timeout=30)
+            wait_until_it_listens(vm, inner[i])
+        vm.send("wait; sha256sum ?")
         list(pool.map(send, ports, data))
         for i in flows:
             expect_equal(vm.wait_for(rf"^([0-9a-f]{{64}})  {i}\s", timeout=120)[1], sha256(data[i]), f"flow {i} in")
@@ -98,6 +98,12 @@ def test_four_pairs_of_queues(ctx):
         expect(len(busy(vm, "output")) > 1, "several queues have transmitted")
         vm.send("poweroff -f")
         said(vm, r"guest linux ended: exit status 0", timeout=60)
+
+
+def wait_until_it_listens(vm, port):
+    """Until a program of the Linux guest takes connections there."""
+    vm.send(f"until netstat -ltn | grep -q ':{port} '; do sleep 0.1; done; echo liste''ning on {port}")
+    vm.wait_for(rf"^listening on {port}$", timeout=30)
 
 
 def busy(vm, direction):
@@ -119,8 +125,9 @@ def this_machine_and_echo(ports, data):
 
 def this_machine_and_linux(vm, ports, data):
     """Linux keeps what it gets in /tmp/data."""
-    vm.send(f"nc -l -p {PORT_IN} >/tmp/data & sleep 1; echo liste''ns; wait; sha256sum /tmp/data")
-    vm.wait_for(r"^listens", timeout=30)
+    vm.send(f"nc -l -p {PORT_IN} >/tmp/data &")
+    wait_until_it_listens(vm, PORT_IN)
+    vm.send("wait; sha256sum /tmp/data")
     send(ports[0], data)
     vm.wait_for(sha256(data), timeout=300)
     vm.send(f"send /tmp/data {PORT_OUT}")

@@ -101,7 +101,7 @@ def watchdog_registers(vm):
     vm.wait_for(r"0x8086 0x25ab", timeout=20)
     vm.send("open() { devmem $((B+12)) 16 0x80; devmem $((B+12)) 16 0x86; }")
     vm.send("stage() { open; devmem $((B+$1)) 32 $2; }; serve() { open; devmem $((B+12)) 16 0x100; }")
-    vm.send("stage 0 0x800; stage 4 0x800")  # two seconds each
+    vm.send("stage 0 0x1000; stage 4 0x1000")  # four seconds each
     vm.send("enable() { printf '\\002' | dd of=config bs=1 seek=104 conv=notrunc 2>/dev/null; }")
 
 
@@ -112,7 +112,7 @@ def test_watchdog(ctx):
     with boot(ctx, devices=WATCHDOG.format("reset")) as vm:
         shell(vm)
         watchdog_registers(vm)
-        vm.send("enable; for i in 1 2 3 4 5 6; do sleep 1; serve; done; echo ser''ved")
+        vm.send("enable; for i in $(seq 12); do sleep 1; serve; done; echo ser''ved")
         vm.wait_for(r"served", timeout=60)
         vm.wait_for(r"mgmt: guest linux ended: its watchdog was not served", timeout=60)
         prompt(vm)
