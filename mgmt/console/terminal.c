@@ -182,8 +182,11 @@ static void erase_word(void) {
         erase();
 }
 
-/* Cursor keys (ECMA-48: ESC [ A and B) go through the history; other sequences are swallowed. */
+/* Cursor keys (ECMA-48: ESC [ A and B) go through the history; other sequences are swallowed. A
+ * control character ends one that was cut off, and means what it always does. */
 static bool in_escape(char byte) {
+    if ((uint8_t)byte < ' ')
+        terminal.escape = ESCAPE_NONE;
     switch (terminal.escape) {
     case ESCAPE_NONE:
         if (byte != '\033')

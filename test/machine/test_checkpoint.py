@@ -93,19 +93,19 @@ def save_and_restore(ctx, vcpus):
     with machine.on() as vm:
         start(vm)
         witness(vm)
-        expect(get(machine.port, "/", timeout=60).status == 200, "the guest serves")
+        expect(get(machine.port, "/").status == 200, "the guest serves")
         before = witness(vm)
         save(vm)
         restore(vm)
         goes_on(vm, before)
-        expect(get(machine.port, "/", timeout=60).status == 200, "the guest serves again")
+        expect(get(machine.port, "/").status == 200, "the guest serves again")
         before = witness(vm)
         save(vm)
         vm.poweroff()
     with machine.on() as vm:  # the host, too, has started anew
         restore(vm)
         goes_on(vm, before)
-        expect(get(machine.port, "/", timeout=60).status == 200, "the guest serves on another host")
+        expect(get(machine.port, "/").status == 200, "the guest serves on another host")
 
 
 def refused(vm, reason):
@@ -172,7 +172,7 @@ def test_by_wire(ctx):
             save(vm)
             restore(vm)
             goes_on(vm, before)
-            expect(get(machine.port, "/", timeout=60).status == 200, "the guest serves again")
+            expect(get(machine.port, "/").status == 200, "the guest serves again")
         at = witness(vm)[0]
         while witness(vm)[0] < at + 25:
             pass

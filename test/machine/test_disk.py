@@ -28,7 +28,7 @@ def test_reads_are_real(ctx):
         ready(vm, "webd")
         before, counted = by_emulator(vm)["rd_bytes"], block_device(vm, "webd")["read_bytes"]
         for _ in range(3):
-            expect(get(port, "/data", timeout=60).body == data, "the file")
+            expect(get(port, "/data").body == data, "the file")
         read = by_emulator(vm)["rd_bytes"] - before
         counted = block_device(vm, "webd")["read_bytes"] - counted
         expect_equal(read, counted, "what the emulator and mgmt counted")

@@ -38,7 +38,7 @@ def test_pause(ctx):
         command(vm, "pause webd")
         paused = until_state(vm, "webd", "paused")
         expect("only a running guest" in command(vm, "pause webd", ok=False)["error"], "paused once")
-        with Http(port, 20) as asked:
+        with Http(port) as asked:
             asked.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             expect(not answers(port, 0.7), "it does not answer")
             expect_equal(guest(vm, "webd")["cpu_ms"], paused["cpu_ms"], "its processor time")
@@ -204,6 +204,8 @@ def test_editing(ctx):
         expect_equal(json.loads(vm.wait_for(r"\x1e([^\n]*)\n", 10).group(1))["command"], "mem", "Ctrl-U")
         vm.send_bytes(b"\033[A\033[A\r")
         expect_equal(json.loads(vm.wait_for(r"\x1e([^\n]*)\n", 10).group(1))["command"], "list", "two lines ago")
+        vm.send_bytes(b"\033[1;\033[2;\x15mem --json\r")
+        expect_equal(json.loads(vm.wait_for(r"\x1e([^\n]*)\n", 10).group(1))["command"], "mem", "sequences cut off")
         vm.send_bytes(b"x" * 5000 + b"\r")
         vm.wait_for(r"there is no command 'x", 20)
         noise = bytes(b for b in ctx.random.randbytes(3000) if b not in b"\x1d\r\n")

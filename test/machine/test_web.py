@@ -64,7 +64,7 @@ def test_large_file(ctx):
     port, vm = boot(ctx, ctx.boot_pvh, {"large": data}, disk=True)
     with vm:
         ready(vm, "webd")
-        expect(get(port, "/large", timeout=60).body == data, "all of it")
+        expect(get(port, "/large").body == data, "all of it")
         for _ in range(50):
             first = ctx.random.randrange(len(data))
             last = min(first + ctx.random.randrange(1, 200_000), len(data)) - 1
@@ -189,7 +189,7 @@ def wrong(port):
 def connect(port):
     """A connection that is surely there: the emulator's network has room for two that are not, and the
     client's system waits for seconds before it tries again."""
-    http = Http(port, 30)
+    http = Http(port)
     http.request("/0", "HEAD")
     return http
 

@@ -131,7 +131,7 @@ class Answer:
 class Http:
     """One connection. Bytes go out as they are given, so that wrong requests can be made."""
 
-    def __init__(self, port, timeout=20):
+    def __init__(self, port, timeout=20 * PATIENCE):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout)
         self.stream = self.socket.makefile("rb")
 
@@ -170,7 +170,7 @@ class Http:
         return self.receive(body=method != "HEAD")
 
 
-def get(port, path, method="GET", timeout=20, **fields):
+def get(port, path, method="GET", timeout=20 * PATIENCE, **fields):
     """One request on a connection of its own."""
     with Http(port, timeout) as http:
         return http.request(path, method, **fields)
