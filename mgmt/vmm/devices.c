@@ -44,21 +44,20 @@ static bool add(const struct bh_guest_info *guest, unsigned first_slot, unsigned
     return true;
 }
 
-bool devices_add(const struct bh_guest_info *guest, unsigned first_slot,
-                 void (*message)(uint64_t address, uint32_t data)) {
+bool devices_add(const struct bh_guest_info *guest, unsigned first_slot) {
     unsigned number = 0;
     uint32_t queues = guest->vcpus < QUEUES_MAX ? guest->vcpus : QUEUES_MAX;
     for (uint32_t i = 0; i < guest->guest_disks; i++)
-        if (!add(guest, first_slot, number++, virtio_blk_open(i, queues, message)))
+        if (!add(guest, first_slot, number++, virtio_blk_open(i, queues)))
             return false;
     for (unsigned i = 0; guest_device(BH_CLASS_NET, i); i++)
-        if (!add(guest, first_slot, number++, virtio_net_open(i, queues, message)))
+        if (!add(guest, first_slot, number++, virtio_net_open(i, queues)))
             return false;
-    if (!add(guest, first_slot, number++, virtio_entropy_open(random_fill, message)))
+    if (!add(guest, first_slot, number++, virtio_entropy_open(random_fill)))
         return false;
     if (!(guest->flags & BH_GUEST_CONSOLE))
         return true;
-    console = virtio_console_open(console_write, console_input_again, message);
+    console = virtio_console_open(console_write, console_input_again);
     return add(guest, first_slot, number, console);
 }
 

@@ -10,9 +10,8 @@
 #include "abi/domain.h"
 #include "mgmt/vmm/state.h"
 
-/* message: sends an interrupt message. False: no memory, or too many devices. */
-bool devices_add(const struct bh_guest_info *guest, unsigned first_slot,
-                 void (*message)(uint64_t address, uint32_t data));
+/* False: no memory, or too many devices. */
+bool devices_add(const struct bh_guest_info *guest, unsigned first_slot);
 
 /* Whether their state can be saved; as long as no vCPU runs it will be so in a while. */
 bool devices_are_quiet(void);

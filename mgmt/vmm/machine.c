@@ -218,8 +218,7 @@ void machine_flush(void) {
 }
 
 static void add_chipset(void) {
-    pci_init();
-    pci_on_interrupt(pci_irq);
+    pci_init(pci_irq, apicbus_message);
     pci_function_init(&machine.bridge, 0x8086, 0x29c0, 0x060000, 2); /* Q35 host bridge */
     pci_add(&machine.bridge, SLOT_BRIDGE);
     pci_function_init(&machine.lpc, 0x8086, 0x2918, 0x060100, 2); /* ICH9 */
@@ -288,5 +287,5 @@ bool machine_init(const struct bh_guest_info *guest) {
     pvpanic_init(panicked);
     fw_cfg_init(guest->vcpus);
     power_init(sci, ended); /* after the chipset: its port CF9 lies within CF8..CFF */
-    return devices_add(guest, SLOT_FIRST, apicbus_message);
+    return devices_add(guest, SLOT_FIRST);
 }

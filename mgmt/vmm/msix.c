@@ -18,11 +18,10 @@
 #define ENTRY_CONTROL 3u
 #define ENTRY_MASKED 0x1u
 
-void msix_init(struct msix *m, struct pci_function *function,
-               void (*message)(uint64_t address, uint32_t data), unsigned vectors, unsigned bar,
+void msix_init(struct msix *m, struct pci_function *function, unsigned vectors, unsigned bar,
                uint32_t table_offset, uint32_t pending_offset) {
     assert(vectors >= 1 && vectors <= MSIX_VECTORS_MAX);
-    *m = (struct msix){.function = function, .message = message, .vectors = vectors};
+    *m = (struct msix){.function = function, .vectors = vectors};
     m->capability = pci_add_capability(function, CAPABILITY_MSIX, CAPABILITY_BYTES);
     pci_set16(function, m->capability + CONTROL, (uint16_t)(vectors - 1));
     function->writable[m->capability + CONTROL + 1] = (CONTROL_ENABLE | CONTROL_MASK) >> 8;
@@ -51,8 +50,8 @@ static void deliver(struct msix *m) {
         if (entry[ENTRY_CONTROL] & ENTRY_MASKED)
             continue;
         m->pending &= ~(1u << vector);
-        m->message(entry[ENTRY_ADDRESS] | (uint64_t)entry[ENTRY_ADDRESS_HIGH] << 32,
-                   entry[ENTRY_DATA]);
+        pci_message(entry[ENTRY_ADDRESS] | (uint64_t)entry[ENTRY_ADDRESS_HIGH] << 32,
+                    entry[ENTRY_DATA]);
     }
 }
 

@@ -9,8 +9,7 @@
 
 struct msix {
     struct pci_function *function;
-    void (*message)(uint64_t address, uint32_t data); /* sends one */
-    unsigned capability;                              /* its offset in configuration space */
+    unsigned capability; /* its offset in configuration space */
     unsigned vectors;
     uint32_t table[MSIX_VECTORS_MAX][MSIX_ENTRY_BYTES / 4]; /* address (64 bits), data, control */
     uint32_t pending;                                       /* a bit for each vector */
@@ -18,8 +17,7 @@ struct msix {
 
 /* Adds the capability; table and pending bits lie at these offsets in `bar`, whose accesses the
  * device passes on. 1..MSIX_VECTORS_MAX vectors. */
-void msix_init(struct msix *m, struct pci_function *function,
-               void (*message)(uint64_t address, uint32_t data), unsigned vectors, unsigned bar,
+void msix_init(struct msix *m, struct pci_function *function, unsigned vectors, unsigned bar,
                uint32_t table_offset, uint32_t pending_offset);
 
 bool msix_enabled(const struct msix *m);

@@ -16,6 +16,7 @@ static struct {
     uint32_t next_io;
     uint64_t next_memory;
     void (*set_irq)(bool level);
+    void (*message)(uint64_t address, uint32_t data);
 } pci;
 
 /* --- Building a function --- */
@@ -80,10 +81,6 @@ void pci_add_interrupt(struct pci_function *function) {
     function->config[PCI_INTERRUPT_LINE] = PCI_IRQ;
 }
 
-void pci_on_interrupt(void (*set)(bool level)) {
-    pci.set_irq = set;
-}
-
 /* One wire for all of them. */
 static void update_irq(void) {
     bool level = false;
@@ -92,8 +89,7 @@ static void update_irq(void) {
         level |= function && function->interrupting &&
                  !(pci_get16(function, PCI_COMMAND) & PCI_COMMAND_NO_INTX);
     }
-    if (pci.set_irq)
-        pci.set_irq(level);
+    pci.set_irq(level);
 }
 
 void pci_interrupt(struct pci_function *function, bool assert) {
@@ -103,6 +99,10 @@ void pci_interrupt(struct pci_function *function, bool assert) {
     function->config[PCI_STATUS] &= (uint8_t)~PCI_STATUS_INTERRUPT;
     function->config[PCI_STATUS] |= assert ? PCI_STATUS_INTERRUPT : 0;
     update_irq();
+}
+
+void pci_message(uint64_t address, uint32_t data) {
+    pci.message(address, data);
 }
 
 /* BARs answer where they say, if the command register lets them. */
@@ -203,8 +203,10 @@ static void ecam_write(const struct bus_access *a) {
                  a->value);
 }
 
-void pci_init(void) {
+void pci_init(void (*set_irq)(bool level), void (*message)(uint64_t address, uint32_t data)) {
     memset(&pci, 0, sizeof(pci));
+    pci.set_irq = set_irq;
+    pci.message = message;
     pci.next_io = PCI_IO_BASE;
     pci.next_memory = PCI_MEMORY_BASE;
     pci.ports = (struct bus_range){

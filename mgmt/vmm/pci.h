@@ -60,11 +60,10 @@ struct pci_function {
 /* What every function's INTA# is wired to, as the DSDT says: an ISA interrupt, level-triggered. */
 #define PCI_IRQ 11u
 
-void pci_init(void);
+/* set_irq: the level of PCI_IRQ goes there; message: so do messages to the local APICs. */
+void pci_init(void (*set_irq)(bool level), void (*message)(uint64_t address, uint32_t data));
 /* Of all functions; their own models come after it. */
 void pci_state(struct state *s);
-/* The level of PCI_IRQ goes there. */
-void pci_on_interrupt(void (*set)(bool level));
 
 void pci_set16(struct pci_function *function, unsigned offset, uint16_t value);
 void pci_set32(struct pci_function *function, unsigned offset, uint32_t value);
@@ -81,5 +80,7 @@ unsigned pci_add_capability(struct pci_function *function, uint8_t id, unsigned 
 /* Gives it INTA#, which is not asserted yet. */
 void pci_add_interrupt(struct pci_function *function);
 void pci_interrupt(struct pci_function *function, bool assert);
+/* Sends an interrupt message. */
+void pci_message(uint64_t address, uint32_t data);
 /* Puts it into a slot and gives its BARs addresses. */
 void pci_add(struct pci_function *function, unsigned slot);

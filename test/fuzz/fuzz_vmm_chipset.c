@@ -64,7 +64,7 @@ static uint64_t wall(void) {
 
 static void add_function(void) {
     static const struct bus_range none = {0};
-    pci_init();
+    pci_init(set_irq, NULL);
     pci_function_init(&pc.function, 0x1af4, 0x1042, 0x010000, 1);
     pci_add_bar(&pc.function, 0, true, 64, &none);
     pci_add_bar(&pc.function, 1, false, 4096, &none);

@@ -67,6 +67,7 @@ static void start(void) {
         ram_init(&(struct bh_guest_ram){RAM_BASE, RAM_BYTES, (uint64_t)ram}, 1);
         power_init(set_sci, end);
         fw_cfg_init(2);
+        pci_init(NULL, message); /* nothing is on the wire */
         added = true;
     }
     memset(ram, 0, sizeof(ram));
@@ -74,7 +75,7 @@ static void start(void) {
     bus_port_write(POWER_PM1_EVENT, 4, 0xffff); /* nothing pending, nothing enabled */
     bus_port_write(POWER_PM1_CONTROL, 2, 1);
     pci_function_init(&pc.function, 0x1af4, 0x1042, 0x010000, 1);
-    msix_init(&pc.msix, &pc.function, message, VECTORS, 1, 0x800, 0xf00);
+    msix_init(&pc.msix, &pc.function, VECTORS, 1, 0x800, 0xf00);
     pc.end = POWER_GOES_ON;
     pc.signalled = 0;
 }

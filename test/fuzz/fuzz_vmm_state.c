@@ -100,8 +100,7 @@ static void make_wired_fresh(void) {
     static bool wired;
     struct state s = {.at = bytes, .left = sizeof(bytes), .loading = wired};
     if (!wired) {
-        pci_init();
-        pci_on_interrupt(set_irq);
+        pci_init(set_irq, NULL);
         watchdog_init(&pc.watchdog, nothing);
         pci_add(&pc.watchdog.function, SLOT);
         power_init(set_irq, ends);

@@ -13,13 +13,13 @@
 #if NET
 #include "mgmt/virtio/net.h"
 #include "mgmt/vmm/virtio/net.h"
-#define OPEN virtio_net_open(0, 2, guest_message)
+#define OPEN virtio_net_open(0, 2)
 #define QUEUES 5u
 #define FEATURE (VIRTIO_NET_F_CTRL_VQ | VIRTIO_NET_F_MQ)
 #else
 #include "mgmt/virtio/block.h"
 #include "mgmt/vmm/virtio/blk.h"
-#define OPEN virtio_blk_open(0, 2, guest_message)
+#define OPEN virtio_blk_open(0, 2)
 #define QUEUES 2u
 #define FEATURE VIRTIO_BLK_F_FLUSH
 #endif

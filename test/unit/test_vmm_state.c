@@ -99,8 +99,7 @@ static void make_fresh(void) {
     pit_init(&pc.pit, pulse);
     rtc_init(&pc.rtc, wall);
     uart_init(&pc.uart, set_uart, show, nothing);
-    pci_init();
-    pci_on_interrupt(set_pci);
+    pci_init(set_pci, NULL);
     watchdog_init(&pc.watchdog, expired);
     pci_add(&pc.watchdog.function, SLOT);
     power_init(set_sci, power_ends);

@@ -49,7 +49,7 @@ static int open_entropy(void **state) {
     (void)state;
     guest_start();
     loop_init(64, 1000000000);
-    device = virtio_entropy_open(fill, guest_message);
+    device = virtio_entropy_open(fill);
     pci_add(&device->function, 1);
     guest_probe(&g);
     return 0;
@@ -239,45 +239,38 @@ static void bad_queues_need_a_reset(void **state) {
     entropy_flows(NULL);
 }
 
-static bool wire;
-
-static void set_wire(bool level) {
-    wire = level;
-}
-
 static uint8_t add_buffer_and_take_isr(void) {
     struct guest_buffer buffer = {guest_alloc(64, 1), 64, true};
     guest_add(&receive, &buffer, 1);
     guest_kick(&g, &receive);
-    assert_true(wire);
+    assert_true(guest_wire);
     return (uint8_t)guest_read(g.isr, 1);
 }
 
 /* A driver without MSI-X: the interrupt stays until the ISR register was read. */
 static void without_msix_there_is_a_wire(void **state) {
     (void)state;
-    pci_on_interrupt(set_wire);
     assert_int_equal(guest_config_read(PCI_INTERRUPT_PIN, 1), 1);
     assert_int_equal(guest_config_read(PCI_INTERRUPT_LINE, 1), PCI_IRQ);
     assert_true(guest_negotiate(&g, VIRTIO_F_VERSION_1));
     guest_config_write(g.msix_capability + 2u, 2, 0);
     guest_queue_set(&g, &receive, 0, 8, 0);
     guest_run(&g);
-    assert_false(wire);
+    assert_false(guest_wire);
     assert_int_equal(add_buffer_and_take_isr(), 1);
-    assert_false(wire);
+    assert_false(guest_wire);
     assert_int_equal(guest_read(g.isr, 1), 0);
 
     guest_config_write(PCI_COMMAND, 2, 7 | PCI_COMMAND_NO_INTX);
     struct guest_buffer buffer = {guest_alloc(64, 1), 64, true};
     guest_add(&receive, &buffer, 1);
     guest_kick(&g, &receive);
-    assert_false(wire);
+    assert_false(guest_wire);
     assert_true(guest_config_read(PCI_STATUS, 2) & PCI_STATUS_INTERRUPT);
     guest_config_write(PCI_COMMAND, 2, 7);
-    assert_true(wire);
+    assert_true(guest_wire);
     set_common(VIRTIO_COMMON_STATUS, 1, 0); /* a reset takes it back */
-    assert_false(wire);
+    assert_false(guest_wire);
 }
 
 static void nothing_before_driver_ok(void **state) {
@@ -405,7 +398,7 @@ static int open_console(void **state) {
     loop_init(64, 1000000000);
     shown_bytes = 0;
     waiting = "";
-    device = virtio_console_open(port_write, type_on, guest_message);
+    device = virtio_console_open(port_write, type_on);
     pci_add(&device->function, 1);
     guest_probe(&g);
     assert_true(guest_negotiate(&g, FEATURES));

@@ -76,7 +76,7 @@ static void drive(uint64_t features, unsigned queues) {
 }
 
 static void open_device(void) {
-    device = virtio_blk_open(0, 4, guest_message);
+    device = virtio_blk_open(0, 4);
     assert_non_null(device);
     pci_add(&device->function, 1);
     guest_probe(&g);
@@ -488,7 +488,7 @@ static void ram_changes_meanwhile(void **state) {
 
 static void no_such_device(void **state) {
     (void)state;
-    assert_null(virtio_blk_open(1, 1, guest_message));
+    assert_null(virtio_blk_open(1, 1));
 }
 
 int main(void) {

@@ -79,7 +79,7 @@ static int open_device(unsigned pairs) {
     buffers = buffer_first = held_count = transmitted = 0;
     wire_bytes = 0;
     hold = false;
-    device = virtio_net_open(0, pairs, guest_message);
+    device = virtio_net_open(0, pairs);
     assert_non_null(device);
     pci_add(&device->function, 1);
     guest_probe(&g);

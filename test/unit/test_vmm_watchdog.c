@@ -30,8 +30,7 @@ static int begin(void **state) {
     (void)state;
     resets = 0;
     line = false;
-    pci_init();
-    pci_on_interrupt(set_line);
+    pci_init(set_line, NULL); /* it sends no messages */
     watchdog_init(&watchdog, reset);
     pci_add(&watchdog.function, SLOT);
     base = bus_memory_read(config_at(PCI_BAR0), 4);

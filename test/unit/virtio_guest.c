@@ -15,6 +15,7 @@
 uint8_t guest_ram[GUEST_RAM_BYTES] __attribute__((aligned(4096)));
 uint8_t guest_high[GUEST_HIGH_BYTES] __attribute__((aligned(4096)));
 unsigned guest_messages[64];
+bool guest_wire;
 static uint64_t next;
 
 static void require(bool holds) {
@@ -38,18 +39,23 @@ uint64_t ram_before(const void *at) {
                : (uint64_t)(byte - guest_ram);
 }
 
-void guest_message(uint64_t address, uint32_t data) {
+static void message(uint64_t address, uint32_t data) {
     if (address == MESSAGE_ADDRESS && data < 64)
         guest_messages[data]++;
+}
+
+static void set_wire(bool level) {
+    guest_wire = level;
 }
 
 void guest_start(void) {
     memset(guest_ram, 0, sizeof guest_ram);
     memset(guest_high, 0, sizeof guest_high);
     memset(guest_messages, 0, sizeof guest_messages);
+    guest_wire = false;
     next = 4096;
     ports = memory = NULL;
-    pci_init();
+    pci_init(set_wire, message);
 }
 
 uint64_t guest_alloc(uint32_t bytes, uint32_t align) {

@@ -15,8 +15,7 @@
 
 extern uint8_t guest_ram[GUEST_RAM_BYTES], guest_high[GUEST_HIGH_BYTES];
 extern unsigned guest_messages[64]; /* interrupt messages by their data */
-
-void guest_message(uint64_t address, uint32_t data);
+extern bool guest_wire;             /* the level of PCI_IRQ */
 
 /* Empty RAM, no devices, no messages. */
 void guest_start(void);

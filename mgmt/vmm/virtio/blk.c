@@ -452,8 +452,7 @@ static uint32_t transfer_bytes_max(const struct front *front) {
     return bytes & ~(BH_SECTOR_BYTES - 1);
 }
 
-struct virtio_device *virtio_blk_open(unsigned index, unsigned queues,
-                                      void (*message)(uint64_t address, uint32_t data)) {
+struct virtio_device *virtio_blk_open(unsigned index, unsigned queues) {
     static const struct front_class front_class = {
         .completed = completed, .segments = segments, .room = room};
     static const struct virtio_class class = {.type = VIRTIO_TYPE_BLOCK,
@@ -474,13 +473,11 @@ struct virtio_device *virtio_blk_open(unsigned index, unsigned queues,
     b->segments_max = min(BH_QUEUE_SEGMENTS_MAX, device->client_units - 1);
     b->range_bytes_max = (uint32_t)device->window_bytes & ~(BH_SECTOR_BYTES - 1);
     make_config(b, queues);
-    virtio_init(&b->device, &(struct virtio_settings){
-                                .class = &class,
-                                .queues = queues,
-                                .features = features(b),
-                                .config = b->config,
-                                .config_bytes = sizeof(b->config),
-                                .message = message,
-                            });
+    b->device.class = &class;
+    b->device.queues = queues;
+    b->device.offered = features(b);
+    b->device.config = b->config;
+    b->device.config_bytes = sizeof(b->config);
+    virtio_init(&b->device);
     return &b->device;
 }

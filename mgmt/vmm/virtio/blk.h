@@ -5,5 +5,4 @@
 
 /* Opens the VMM's block device `index` and makes a virtio device of it, with so many queues (1 ..
  * VIRTIO_QUEUES_MAX). NULL: there is no such device, or no memory. */
-struct virtio_device *virtio_blk_open(unsigned index, unsigned queues,
-                                      void (*message)(uint64_t address, uint32_t data));
+struct virtio_device *virtio_blk_open(unsigned index, unsigned queues);

@@ -94,8 +94,7 @@ static void start(struct virtio_device *d) {
 }
 
 struct virtio_device *virtio_console_open(void (*write)(const char *text, size_t bytes),
-                                          void (*drained)(void),
-                                          void (*message)(uint64_t address, uint32_t data)) {
+                                          void (*drained)(void)) {
     static const struct virtio_class class = {.type = VIRTIO_TYPE_CONSOLE,
                                               .pci_class = PCI_CLASS_OTHER,
                                               .queue_size = QUEUE_SIZE,
@@ -106,7 +105,8 @@ struct virtio_device *virtio_console_open(void (*write)(const char *text, size_t
         return NULL;
     v->write = write;
     v->drained = drained;
-    virtio_init(&v->device,
-                &(struct virtio_settings){.class = &class, .queues = QUEUES, .message = message});
+    v->device.class = &class;
+    v->device.queues = QUEUES;
+    virtio_init(&v->device);
     return &v->device;
 }

@@ -9,8 +9,7 @@
 /* write: takes what the driver writes. drained: there are buffers again for input that was refused;
  * called also when none was. NULL: no memory. */
 struct virtio_device *virtio_console_open(void (*write)(const char *text, size_t bytes),
-                                          void (*drained)(void),
-                                          void (*message)(uint64_t address, uint32_t data));
+                                          void (*drained)(void));
 
 /* What was typed, and how much of it found a place in the driver's buffers. False: there is no
  * driver. */

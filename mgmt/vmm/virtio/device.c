@@ -210,15 +210,9 @@ void virtio_state(struct state *s, struct virtio_device *d) {
         virtio_serve_later(d, i);
 }
 
-void virtio_init(struct virtio_device *d, const struct virtio_settings *s) {
-    *d = (struct virtio_device){
-        .class = s->class,
-        .queues = s->queues,
-        .offered = s->features | VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX,
-        .config = s->config,
-        .config_bytes = s->config_bytes,
-        .work = {.handler = serve_queues, .context = d},
-    };
-    virtio_add_registers(d, s->message);
+void virtio_init(struct virtio_device *d) {
+    d->offered |= VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX;
+    d->work = (struct loop_work){.handler = serve_queues, .context = d};
+    virtio_add_registers(d);
     virtio_forget(d);
 }

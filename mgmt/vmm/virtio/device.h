@@ -52,32 +52,23 @@ struct virtio_device {
     struct pci_function function;
     struct msix msix;
     const struct virtio_class *class;
-    unsigned queues;
+    unsigned queues; /* 1..VIRTIO_QUEUES_MAX */
     struct virtio_queue queue[VIRTIO_QUEUES_MAX];
     uint64_t offered, accepted;
     uint32_t device_feature_select, driver_feature_select;
     uint16_t queue_select, config_vector;
     uint8_t status, isr, generation;
-    bool resetting;     /* the driver asked for it; status reads 0 when it is done */
-    const void *config; /* the device's own configuration, read-only for the driver */
-    uint32_t config_bytes;
+    bool resetting;          /* the driver asked for it; status reads 0 when it is done */
+    const void *config;      /* the device's own configuration, read-only for the driver */
+    uint32_t config_bytes;   /* up to 256 */
     unsigned pci_capability; /* window to the BARs in configuration space */
     uint32_t notified;       /* queues to serve, a bit each */
     struct loop_work work;
 };
 
-struct virtio_settings {
-    const struct virtio_class *class;
-    unsigned queues;   /* 1..VIRTIO_QUEUES_MAX */
-    uint64_t features; /* those of the class; the transport adds its own */
-    const void *config;
-    uint32_t config_bytes; /* up to 256 */
-    /* Sends an interrupt message to the local APICs. */
-    void (*message)(uint64_t address, uint32_t data);
-};
-
-/* After this the caller puts d->function into a slot (pci_add). */
-void virtio_init(struct virtio_device *d, const struct virtio_settings *settings);
+/* Zero but for class, queues, the class's features in `offered` (the transport adds its own), and
+ * config with its length. After this the caller puts d->function into a slot (pci_add). */
+void virtio_init(struct virtio_device *d);
 
 /* Whether its state can be saved: it has served all that the driver has notified of. As long as no
  * vCPU runs, it will have. */

@@ -33,8 +33,7 @@ static bool serve(struct virtio_device *d, unsigned queue) {
     return more;
 }
 
-struct virtio_device *virtio_entropy_open(void (*fill)(void *bytes, size_t count),
-                                          void (*message)(uint64_t address, uint32_t data)) {
+struct virtio_device *virtio_entropy_open(void (*fill)(void *bytes, size_t count)) {
     static const struct virtio_class class = {.type = VIRTIO_TYPE_ENTROPY,
                                               .pci_class = PCI_CLASS_OTHER,
                                               .queue_size = QUEUE_SIZE,
@@ -43,7 +42,8 @@ struct virtio_device *virtio_entropy_open(void (*fill)(void *bytes, size_t count
     if (!e)
         return NULL;
     e->fill = fill;
-    virtio_init(&e->device, &(struct virtio_settings){
-                                .class = &class, .queues = QUEUE + 1, .message = message});
+    e->device.class = &class;
+    e->device.queues = QUEUE + 1;
+    virtio_init(&e->device);
     return &e->device;
 }

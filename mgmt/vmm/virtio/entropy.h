@@ -6,5 +6,4 @@
 #include "mgmt/vmm/virtio/device.h"
 
 /* fill: where they come from. NULL: no memory. */
-struct virtio_device *virtio_entropy_open(void (*fill)(void *bytes, size_t count),
-                                          void (*message)(uint64_t address, uint32_t data));
+struct virtio_device *virtio_entropy_open(void (*fill)(void *bytes, size_t count));

@@ -271,8 +271,7 @@ static void make_config(struct virtio_net *n, const struct bh_net_info *info) {
     memcpy(n->config + VIRTIO_NET_CONFIG_MTU, &info->mtu, sizeof(info->mtu));
 }
 
-struct virtio_device *virtio_net_open(unsigned index, unsigned pairs,
-                                      void (*message)(uint64_t address, uint32_t data)) {
+struct virtio_device *virtio_net_open(unsigned index, unsigned pairs) {
     static const struct virtio_class class = {.type = VIRTIO_TYPE_NET,
                                               .pci_class = PCI_CLASS_ETHERNET,
                                               .queue_size = QUEUE_SIZE,
@@ -292,13 +291,11 @@ struct virtio_device *virtio_net_open(unsigned index, unsigned pairs,
     n->pairs = 1;
     n->pairs_max = (uint16_t)pairs;
     make_config(n, info);
-    virtio_init(&n->device, &(struct virtio_settings){
-                                .class = &class,
-                                .queues = pairs > 1 ? 2 * pairs + 1 : 2,
-                                .features = features(info, pairs),
-                                .config = n->config,
-                                .config_bytes = sizeof(n->config),
-                                .message = message,
-                            });
+    n->device.class = &class;
+    n->device.queues = pairs > 1 ? 2 * pairs + 1 : 2;
+    n->device.offered = features(info, pairs);
+    n->device.config = n->config;
+    n->device.config_bytes = sizeof(n->config);
+    virtio_init(&n->device);
     return &n->device;
 }

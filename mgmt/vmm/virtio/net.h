@@ -7,5 +7,4 @@
  * pairs of queues and, if there are several, a queue for control. NULL: there is no such device, or
  * no memory. */
 #define NET_PAIRS_MAX ((VIRTIO_QUEUES_MAX - 1) / 2)
-struct virtio_device *virtio_net_open(unsigned index, unsigned pairs,
-                                      void (*message)(uint64_t address, uint32_t data));
+struct virtio_device *virtio_net_open(unsigned index, unsigned pairs);

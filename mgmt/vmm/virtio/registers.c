@@ -233,8 +233,7 @@ static void add_capabilities(struct virtio_device *d) {
     memset(writable + VIRTIO_CAP_OFFSET, UINT8_MAX, VIRTIO_CAP_PCI_LENGTH - VIRTIO_CAP_OFFSET);
 }
 
-void virtio_add_registers(struct virtio_device *d,
-                          void (*message)(uint64_t address, uint32_t data)) {
+void virtio_add_registers(struct virtio_device *d) {
     assert(d->queues >= 1 && d->queues <= VIRTIO_QUEUES_MAX && d->config_bytes <= CONFIG_BYTES);
     struct pci_function *f = &d->function;
     pci_function_init(f, VIRTIO_PCI_VENDOR, (uint16_t)(VIRTIO_PCI_DEVICE + d->class->type),
@@ -247,7 +246,7 @@ void virtio_add_registers(struct virtio_device *d,
                 &(struct bus_range){.read = memory_read, .write = memory_write, .device = d});
     pci_add_interrupt(f);
     add_capabilities(d);
-    msix_init(&d->msix, f, message, d->queues + 1, VIRTIO_BAR_MEMORY, MSIX_TABLE, MSIX_PENDING);
+    msix_init(&d->msix, f, d->queues + 1, VIRTIO_BAR_MEMORY, MSIX_TABLE, MSIX_PENDING);
     f->reading = config_reading;
     f->changed = config_changed;
     f->device = d;

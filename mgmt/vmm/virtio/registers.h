@@ -4,8 +4,7 @@
 #include "mgmt/vmm/virtio/device.h"
 
 /* registers.c: the PCI function with its BARs and capabilities. */
-void virtio_add_registers(struct virtio_device *d,
-                          void (*message)(uint64_t address, uint32_t data));
+void virtio_add_registers(struct virtio_device *d);
 
 /* device.c: what writes to registers do. */
 void virtio_write_status(struct virtio_device *d, uint8_t value);
