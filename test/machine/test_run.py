@@ -19,12 +19,21 @@ from harness import expect, expect_equal, limit
 HV_BASE = 0xffffffff80000000  # hv.elf is linked there, and loaded at what is above it
 
 
-def run(ctx, *arguments, typed="", timeout=300):
+def command_line(ctx, *arguments):
     """The front door behind ./dev's set-up and build, which the other tests have had already."""
-    done = subprocess.run([sys.executable, os.path.join(ctx.root, "test", "tools", "run.py"), "--build", ctx.build,
-                           "--log", ctx.path("log"), *arguments], input=typed, capture_output=True, text=True,
-                          timeout=timeout)
+    return [sys.executable, os.path.join(ctx.root, "test", "tools", "run.py"), "--build", ctx.build,
+            "--log", ctx.path("log"), *arguments]
+
+
+def run(ctx, *arguments, typed="", timeout=300):
+    done = subprocess.run(command_line(ctx, *arguments), input=typed, capture_output=True, text=True, timeout=timeout)
     return done.returncode, done.stdout.replace("\r", "") + done.stderr
+
+
+def start(ctx, *arguments, **options):
+    """It goes on while the test does, and ends with it, however that ends."""
+    return subprocess.Popen(command_line(ctx, *arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            preexec_fn=machine.die_with_parent, **options)
 
 
 def folder(ctx, **definitions):
@@ -101,10 +110,8 @@ def test_panic_at_the_prompt(ctx):
     """4 also when hv panics later, in the middle of a line; the report has registers and the build."""
     with tempfile.TemporaryDirectory(prefix="bulkhead-") as sockets:
         path = os.path.join(sockets, "qmp")
-        child = subprocess.Popen([sys.executable, os.path.join(ctx.root, "test", "tools", "run.py"), "--build",
-                                  ctx.build, "--log", ctx.path("log"), "--headless", "--timeout", "200", "--mem", "96M",
-                                  "--qmp", path, *folder(ctx, a=definition("a"))],
-                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        child = start(ctx, "--headless", "--timeout", "200", "--mem", "96M", "--qmp", path,
+                      *folder(ctx, a=definition("a")), text=True)
         until(lambda: os.path.exists(ctx.path("log", "serial.log")) and "guest a ready" in serial_log(ctx), "it is up")
         emulator = Emulator(sockets, path)
         with GdbStub(emulator) as stub:
@@ -123,9 +130,7 @@ def test_emulator(ctx):
     status, said = run(ctx, *folder(ctx, a=definition("a")), "--headless", "--mem", "900000G")
     expect_equal(status, 5, said)
     expect("memory" in said.lower(), f"why: {said}")
-    child = subprocess.Popen([sys.executable, os.path.join(ctx.root, "test", "tools", "run.py"), "--build", ctx.build,
-                              "--log", ctx.path("log"), "--headless", *folder(ctx, a=definition("a"))],
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    child = start(ctx, "--headless", *folder(ctx, a=definition("a")), text=True)
     emulator = until(lambda: children(child.pid), "the emulator runs")[0]
     until(lambda: "mgmt: ready" in serial_log(ctx), "it is up")
     os.kill(emulator, signal.SIGKILL)
@@ -147,9 +152,7 @@ def children(pid):
 
 def test_told_to_end(ctx):
     """Told to end by a signal, it has the host power off."""
-    child = subprocess.Popen([sys.executable, os.path.join(ctx.root, "test", "tools", "run.py"), "--build", ctx.build,
-                              "--log", ctx.path("log"), "--headless", *folder(ctx, a=definition("a"))],
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    child = start(ctx, "--headless", *folder(ctx, a=definition("a")), text=True)
     until(lambda: os.path.exists(ctx.path("log", "serial.log")) and "mgmt: ready" in serial_log(ctx), "it is up")
     child.terminate()
     said = child.communicate(timeout=120)[0]
@@ -161,9 +164,7 @@ class Session:
     """./dev run with somebody in front of it, who reads and types."""
 
     def __init__(self, ctx, *arguments):
-        self.child = subprocess.Popen(
-            [sys.executable, os.path.join(ctx.root, "test", "tools", "run.py"), "--build", ctx.build, "--log",
-             ctx.path("log"), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.child = start(ctx, *arguments, stdin=subprocess.PIPE)
         self.said = ""
 
     def read_until(self, pattern):

@@ -11,6 +11,8 @@ import socket
 import struct
 import time
 
+import vm
+
 MAC = bytes.fromhex("525400ffff01")
 IP = bytes((10, 0, 255, 254))
 UDP_PORT = 4000
@@ -46,9 +48,7 @@ class Peer:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(("127.0.0.1", 0))
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.emulator = probe.getsockname()
+        self.emulator = ("127.0.0.1", vm.free_port())
         here, there = self.socket.getsockname()[1], self.emulator[1]
         self.netdev = (f"dgram,local.type=inet,local.host=127.0.0.1,local.port={there},"
                        f"remote.type=inet,remote.host=127.0.0.1,remote.port={here}")
