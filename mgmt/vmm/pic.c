@@ -166,9 +166,7 @@ void pic_state(struct state *s, struct pic *pic) {
     for (unsigned i = 0; i < 2; i++) {
         struct pic_chip *chip = &pic->chip[i];
         STATE_SPAN(s, chip, irr, icw);
-        STATE(s, chip->icw4);
-        STATE(s, chip->auto_eoi);
-        STATE(s, chip->read_isr);
+        STATE_SPAN(s, chip, icw4, read_isr);
         STATE(s, chip->priority);
         state_check(s, chip->priority < INPUTS, "the input of lowest priority is none");
     }

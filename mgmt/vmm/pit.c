@@ -196,12 +196,7 @@ void pit_write(const struct bus_access *a) {
 
 static void channel_state(struct state *s, struct pit_channel *c) {
     STATE_SPAN(s, c, mode, latch);
-    STATE(s, c->latched);
-    STATE(s, c->status_latched);
-    STATE(s, c->high_next_read);
-    STATE(s, c->high_next_write);
-    STATE(s, c->gate);
-    STATE(s, c->counting);
+    STATE_SPAN(s, c, latched, counting);
     STATE_SPAN(s, c, status, low_written);
     state_time(s, &c->started_ns);
     state_check(s, c->mode <= 5 && c->access >= 1 && c->access <= 3, "a mode that is none");

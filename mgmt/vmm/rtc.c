@@ -1,5 +1,7 @@
 #include "mgmt/vmm/rtc.h"
 
+#include <time.h>
+
 #include "guestlib/tsc.h"
 
 enum {
@@ -22,43 +24,18 @@ enum {
 #define B_WRITABLE 0x87u
 #define D_VALID 0x80u
 
-struct date {
-    unsigned second, minute, hour, weekday, day, month, year;
-};
-
-/* Howard Hinnant's days-to-civil, with years that begin in March. */
-static struct date date_of(uint64_t ns) {
-    uint64_t seconds = ns / NS_PER_S, days = seconds / 86400;
-    unsigned second = (unsigned)(seconds % 86400);
-    uint64_t z = days + 719468, era = z / 146097;
-    unsigned doe = (unsigned)(z % 146097);
-    unsigned yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-    unsigned doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    unsigned mp = (5 * doy + 2) / 153;
-    unsigned month = mp < 10 ? mp + 3 : mp - 9;
-    return (struct date){
-        .second = second % 60,
-        .minute = second / 60 % 60,
-        .hour = second / 3600,
-        .weekday = (unsigned)((days + 4) % 7) + 1,
-        .day = doy - (153 * mp + 2) / 5 + 1,
-        .month = month,
-        .year = (unsigned)(era * 400) + yoe + (month <= 2),
-    };
-}
-
 void rtc_init(struct rtc *rtc, uint64_t (*wall_ns)(void)) {
     *rtc = (struct rtc){.wall_ns = wall_ns};
     rtc->cmos[STATUS_B] = B_24_HOURS;
 }
 
-static uint8_t shown(const struct rtc *rtc, unsigned value) {
+static uint8_t shown(const struct rtc *rtc, int value) {
     if (rtc->cmos[STATUS_B] & B_BINARY)
         return (uint8_t)value;
     return (uint8_t)(value / 10 << 4 | value % 10);
 }
 
-static uint8_t hour(const struct rtc *rtc, unsigned value) {
+static uint8_t hour(const struct rtc *rtc, int value) {
     if (rtc->cmos[STATUS_B] & B_24_HOURS)
         return shown(rtc, value);
     uint8_t afternoon = value >= 12 ? 0x80 : 0;
@@ -69,24 +46,26 @@ uint64_t rtc_read(const struct bus_access *a) {
     const struct rtc *rtc = a->device;
     if (a->offset == 0)
         return 0xff; /* the index cannot be read */
-    struct date now = date_of(rtc->wall_ns());
+    const time_t seconds = (time_t)(rtc->wall_ns() / NS_PER_S);
+    struct tm now;
+    gmtime_r(&seconds, &now);
     switch (rtc->index) {
     case SECONDS:
-        return shown(rtc, now.second);
+        return shown(rtc, now.tm_sec);
     case MINUTES:
-        return shown(rtc, now.minute);
+        return shown(rtc, now.tm_min);
     case HOURS:
-        return hour(rtc, now.hour);
+        return hour(rtc, now.tm_hour);
     case WEEKDAY:
-        return shown(rtc, now.weekday);
+        return shown(rtc, now.tm_wday + 1);
     case DAY:
-        return shown(rtc, now.day);
+        return shown(rtc, now.tm_mday);
     case MONTH:
-        return shown(rtc, now.month);
+        return shown(rtc, now.tm_mon + 1);
     case YEAR:
-        return shown(rtc, now.year % 100);
+        return shown(rtc, now.tm_year % 100);
     case CENTURY:
-        return shown(rtc, now.year / 100);
+        return shown(rtc, now.tm_year / 100 + 19);
     case STATUS_A:
         return A_RATE;
     case STATUS_C:

@@ -21,13 +21,14 @@ void state_bytes(struct state *s, void *field, size_t bytes) {
 }
 
 /* A bool that is neither 0 nor 1 must not even be looked at. */
-void state_flag(struct state *s, void *flag, size_t bytes) {
-    uint8_t value;
-    memcpy(&value, flag, sizeof(value));
-    state_bytes(s, &value, bytes);
-    state_check(s, value <= 1, "a flag is neither 0 nor 1");
-    if (!s->wrong)
-        memcpy(flag, &value, sizeof(value));
+void state_flags(struct state *s, void *flags, size_t bytes) {
+    for (uint8_t *flag = flags; bytes > 0; flag++, bytes--) {
+        uint8_t value = *flag;
+        state_bytes(s, &value, sizeof(value));
+        state_check(s, value <= 1, "a flag is neither 0 nor 1");
+        if (!s->wrong)
+            *flag = value;
+    }
 }
 
 void state_section(struct state *s, const char *name) {

@@ -25,14 +25,16 @@ struct state {
 /* What follows is this model's: up to STATE_SECTION_BYTES - 1 characters. */
 void state_section(struct state *s, const char *name);
 
-/* One field, or all from `first` to `last` of a structure. Flags are checked. */
-#define STATE(s, field)                                                                            \
-    _Generic((field), bool : state_flag, default : state_bytes)(s, &(field), sizeof(field))
+/* One field, or all from `first` to `last` of a structure. Flags are checked: a span that begins
+ * with one is of flags alone. */
+#define STATE_FROM(s, first, bytes)                                                                \
+    _Generic((first), bool : state_flags, default : state_bytes)(s, &(first), bytes)
+#define STATE(s, field) STATE_FROM(s, field, sizeof(field))
 #define STATE_SPAN(s, object, first, last)                                                         \
-    state_bytes(s, &(object)->first,                                                               \
-                (size_t)((uint8_t *)(&(object)->last + 1) - (uint8_t *)&(object)->first))
+    STATE_FROM(s, (object)->first,                                                                 \
+               (size_t)((uint8_t *)(&(object)->last + 1) - (uint8_t *)&(object)->first))
 void state_bytes(struct state *s, void *field, size_t bytes);
-void state_flag(struct state *s, void *flag, size_t bytes);
+void state_flags(struct state *s, void *flags, size_t bytes);
 
 /* A moment of loop_now_ns, by its distance from now. */
 void state_time(struct state *s, uint64_t *ns);

@@ -184,9 +184,7 @@ void uart_state(struct state *s, struct uart *uart) {
     state_section(s, "uart");
     uart_flush(uart);
     STATE_SPAN(s, uart, ier, divisor);
-    STATE(s, uart->fifo);
-    STATE(s, uart->uses_rts);
-    STATE(s, uart->transmitter_interrupt);
+    STATE_SPAN(s, uart, fifo, transmitter_interrupt);
     STATE_SPAN(s, uart, input, input_count);
     state_check(s, uart->input_count <= UART_FIFO_BYTES, "more input than there is room for");
     update_irq(uart);

@@ -14,8 +14,7 @@ void vcpu_state(struct state *s, struct vcpu *vcpu) {
     STATE_SPAN(s, &page, event, interruptibility);
     STATE_SPAN(s, &page, cr0, xss);
     STATE_SPAN(s, &page, segment, idtr);
-    STATE(s, vcpu->halted);
-    STATE(s, vcpu->waiting);
+    STATE_SPAN(s, vcpu, halted, waiting);
     STATE(s, vcpu->clock);
     STATE(s, vcpu->clock_on);
     state_bytes(s, vcpu->fpu, FPU_BYTES);

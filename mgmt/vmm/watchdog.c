@@ -143,10 +143,7 @@ void watchdog_init(struct watchdog *w, void (*expired)(void)) {
 void watchdog_state(struct state *s, struct watchdog *w) {
     state_section(s, "watchdog");
     STATE(s, w->preload);
-    STATE(s, w->second);
-    STATE(s, w->counting);
-    STATE(s, w->interrupt);
-    STATE(s, w->timed_out);
+    STATE_SPAN(s, w, second, timed_out);
     STATE(s, w->unlocked);
     state_timer(s, &w->timer, stage_ends, w);
     if (w->function.config[LOCK] & LOCK_LOCKED)
