@@ -59,7 +59,7 @@ DefinitionBlock ("", "DSDT", 2, "BHLKHD", "VMM", 1)
                     })
                 }
 
-                Device (PEVT)                   /* pvpanic.h */
+                Device (PEVT)                   /* power.h */
                 {
                     Name (_HID, "QEMU0001")
                     Name (_STA, 0x0B)

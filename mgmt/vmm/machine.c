@@ -15,7 +15,6 @@
 #include "mgmt/vmm/pci.h"
 #include "mgmt/vmm/pic.h"
 #include "mgmt/vmm/pit.h"
-#include "mgmt/vmm/pvpanic.h"
 #include "mgmt/vmm/rtc.h"
 #include "mgmt/vmm/run.h"
 #include "mgmt/vmm/uart.h"
@@ -198,10 +197,6 @@ void machine_switch_off(void) {
     ended(POWER_OFF);
 }
 
-static void panicked(void) {
-    ended(POWER_PANIC);
-}
-
 static void watchdog_expired(void) {
     ended(POWER_WATCHDOG);
 }
@@ -284,7 +279,6 @@ bool machine_init(const struct bh_guest_info *guest) {
     uart_init(&machine.uart, com1_irq, console_write, console_input_again);
     add_fixed();
     add_chipset();
-    pvpanic_init(panicked);
     fw_cfg_init(guest->vcpus);
     power_init(sci, ended); /* after the chipset: its port CF9 lies within CF8..CFF */
     return devices_add(guest, SLOT_FIRST);

@@ -24,8 +24,6 @@
 #define PCI_COMMAND 0x04u
 #define PCI_STATUS 0x06u
 #define PCI_REVISION 0x08u
-#define PCI_CLASS 0x09u
-#define PCI_HEADER_TYPE 0x0eu
 #define PCI_BAR0 0x10u
 #define PCI_SUBSYSTEM_VENDOR 0x2cu
 #define PCI_CAPABILITIES 0x34u

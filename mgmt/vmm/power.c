@@ -17,8 +17,8 @@
 #define PORT_KEYBOARD 0x64u
 #define KEYBOARD_PULSE_RESET 0xfeu
 
-/* PM1 and its timer as they lie behind each other, 16 and 32 bits wide, then the ways to reset. */
-enum { STATUS = 0, ENABLE = 2, CONTROL = 4, TIMER = 8, RESET = 12, KEYBOARD = 13 };
+/* PM1 and its timer as they lie behind each other, 16 and 32 bits wide, then the other ports. */
+enum { STATUS = 0, ENABLE = 2, CONTROL = 4, TIMER = 8, RESET = 12, KEYBOARD = 13, PANIC = 14 };
 
 static struct {
     uint16_t status, enable, control;
@@ -46,6 +46,8 @@ static uint64_t power_read(const struct bus_access *a) {
     }
     case RESET:
         return power.reset;
+    case PANIC: /* which events are understood */
+        return PVPANIC_PANICKED | PVPANIC_CRASH_LOADED;
     default: /* there is no keyboard; its status says that it is ready for a command */
         return 0;
     }
@@ -79,6 +81,10 @@ static void power_write(const struct bus_access *a) {
         if ((a->value & 0xff) == KEYBOARD_PULSE_RESET)
             power.end(POWER_RESET);
         break;
+    case PANIC:
+        if (a->value & PVPANIC_PANICKED)
+            power.end(POWER_PANIC);
+        break;
     default:
         break;
     }
@@ -96,6 +102,7 @@ void power_init(void (*set_sci)(bool level), void (*end)(enum power_end how)) {
         {POWER_PM1_EVENT, RESET, STATUS, power_read, power_write, NULL, NULL},
         {PORT_RESET, 1, RESET, power_read, power_write, NULL, NULL},
         {PORT_KEYBOARD, 1, KEYBOARD, power_read, power_write, NULL, NULL},
+        {POWER_PVPANIC, 1, PANIC, power_read, power_write, NULL, NULL},
     };
     power.status = power.enable = power.control = 0;
     power.reset = 0;

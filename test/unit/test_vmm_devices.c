@@ -4,7 +4,7 @@
 #include "fake_loop.h"
 #include "mgmt/vmm/bus.h"
 #include "mgmt/vmm/pit.h"
-#include "mgmt/vmm/pvpanic.h"
+#include "mgmt/vmm/power.h"
 #include "mgmt/vmm/rtc.h"
 #include "mgmt/vmm/uart.h"
 #include "unit.h"
@@ -255,18 +255,23 @@ static void ranges(void **state) {
 
 static unsigned panics;
 
-static void panicked(void) {
+static void set_sci(bool level) {
+    (void)level;
+}
+
+static void ends(enum power_end how) {
+    assert_int_equal(how, POWER_PANIC);
     panics++;
 }
 
 static void panic(void **state) {
     (void)state;
-    pvpanic_init(panicked);
-    assert_int_equal(bus_port_read(PVPANIC_PORT, 1), PVPANIC_PANICKED | PVPANIC_CRASH_LOADED);
-    bus_port_write(PVPANIC_PORT, 1, PVPANIC_CRASH_LOADED);
-    bus_port_write(PVPANIC_PORT, 1, 0xfc);
+    power_init(set_sci, ends);
+    assert_int_equal(bus_port_read(POWER_PVPANIC, 1), PVPANIC_PANICKED | PVPANIC_CRASH_LOADED);
+    bus_port_write(POWER_PVPANIC, 1, PVPANIC_CRASH_LOADED);
+    bus_port_write(POWER_PVPANIC, 1, 0xfc);
     assert_int_equal(panics, 0);
-    bus_port_write(PVPANIC_PORT, 1, PVPANIC_PANICKED);
+    bus_port_write(POWER_PVPANIC, 1, PVPANIC_PANICKED);
     assert_int_equal(panics, 1);
 }
 
