@@ -65,11 +65,11 @@ static void press_button(void *unused) {
 
 static const struct bh_guest_info *find_guest(void) {
     const struct bh_domain_info *domain = guest_domain();
-    if (!domain->guest_info_offset)
-        return NULL;
     const struct bh_guest_info *guest =
         (const void *)((const uint8_t *)domain + domain->guest_info_offset);
-    return guest->version == BH_GUEST_INFO_VERSION && guest->vcpus >= 1 ? guest : NULL;
+    if (!domain->guest_info_offset || guest->version != BH_GUEST_INFO_VERSION || guest->vcpus < 1)
+        guest_panic("not started as a VMM");
+    return guest;
 }
 
 /* NULL, or what is wrong. */
@@ -97,8 +97,6 @@ _Noreturn static void refuse_restore(const char *wrong) {
 int main(int argc, char **argv) {
     (void)argc, (void)argv;
     const struct bh_guest_info *guest = find_guest();
-    if (!guest)
-        guest_panic("not started as a VMM");
     bool restore = guest->flags & BH_GUEST_RESTORE;
     ram_init(guest->ram, guest->ram_ranges);
     clock_init(guest_domain()->tsc_hz);

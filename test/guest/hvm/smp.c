@@ -117,7 +117,7 @@ static void count(struct frame *frame) {
 
 /* Sends, and waits until the vCPUs of the mask, and none besides, have counted one more. */
 static void expect_counts(const char *name, uint32_t to, uint32_t command, uint32_t mask) {
-    uint32_t before[CPUS_MAX];
+    uint32_t before[CPUS_MAX] = {0};
     for (uint32_t i = 0; i < vcpus; i++)
         before[i] = counted[i];
     apic_send(to, command);
