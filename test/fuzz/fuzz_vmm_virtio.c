@@ -1,8 +1,8 @@
 /* A guest that does anything with a virtio device: accesses of any size to configuration space,
  * BARs and notify ports, rings and requests set up half right, RAM changed at any time, resets in
- * between; the server answers when the input says so. Nothing may be accessed outside the guest's
- * RAM, the device must never break the queue pair's protocol, and every request ends. NET: 1
- * network, 0 block. */
+ * between; the server answers when the input says so, and the disk has the guest's RAM or not.
+ * Nothing may be accessed outside the guest's RAM, the device must never break the queue pair's
+ * protocol, and every request ends. NET: 1 network, 0 block. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,10 +44,35 @@ static void require(bool holds) {
         abort();
 }
 
+/* With io='direct' the server has the guest's RAM behind the window, and what it reads lands there.
+ */
+static void set_direct(bool direct) {
+    if (NET)
+        return;
+    host_info.block.flags = BH_BLOCK_CAN_DISCARD | (direct ? BH_BLOCK_DIRECT : 0);
+    host_queue.window_bytes =
+        host_info.window_bytes + (direct ? GUEST_RAM_BYTES + GUEST_HIGH_BYTES : 0);
+}
+
+/* A segment behind the window is whole sectors of one stretch of RAM. */
+static void transfer(const struct bh_request *request, const struct bh_segment *segment) {
+    uint64_t at = segment->offset - host_info.window_bytes;
+    if (NET || segment->offset + segment->bytes <= host_info.window_bytes)
+        return;
+    require(segment->offset >= host_info.window_bytes);
+    require((segment->offset | segment->bytes) % BH_SECTOR_BYTES == 0);
+    require(at >= GUEST_RAM_BYTES || at + segment->bytes <= GUEST_RAM_BYTES);
+    if (request->operation != BH_BLOCK_WRITE)
+        memset(at < GUEST_RAM_BYTES ? guest_ram + at : guest_high + (at - GUEST_RAM_BYTES),
+               (uint8_t)request->tag, segment->bytes);
+}
+
 void host_serve(const struct bh_request *request, const struct bh_segment *segments) {
     uint64_t bytes = 0;
-    for (unsigned i = 0; i < request->segments; i++)
+    for (unsigned i = 0; i < request->segments; i++) {
         bytes += segments[i].bytes;
+        transfer(request, &segments[i]);
+    }
     require(held_count < HELD_MAX);
     held[held_count].tag = request->tag;
     held[held_count].receive = NET && request->operation == BH_NET_RECEIVE;
@@ -79,13 +104,14 @@ static void restore_bars(void) {
         guest_config_write(PCI_BAR0 + 4 * i, 4, bars[i]);
 }
 
-static void set_up(uint64_t features) {
+static void set_up(uint64_t features, bool direct) {
     restore_bars();
     memset(guest_ram, 0, 0x10000);
     guest_alloc_reset();
     guest_write(g.common + VIRTIO_COMMON_STATUS, 1, 0);
     if (guest_status(&g) != 0)
         return; /* it waits for the server */
+    set_direct(direct);
     guest_probe(&g);
     if (!guest_negotiate(&g, features))
         return;
@@ -99,11 +125,11 @@ static void add_chain(const uint8_t *s) {
     if (!q->size || q->next_desc >= SIZE)
         return;
     uint64_t at = 0x20000 + s[2] * 512u;
+    uint64_t payload = s[3] & 0x10 ? 0x40000 + s[2] * 512u : at + 16 + s[5];
     uint32_t header[4] = {s[3] % 16u | (uint32_t)s[5] << 16, 0, s[4], 0};
     memcpy(guest_ram + at, header, sizeof(header));
-    struct guest_buffer b[3] = {{at, 16, s[1] & 2},
-                                {at + 16 + s[5], s[6] * 256u, s[1] & 4 || s[1] & 2},
-                                {at + 256, 1, true}};
+    struct guest_buffer b[3] = {
+        {at, 16, s[1] & 2}, {payload, s[6] * 256u, s[1] & 4 || s[1] & 2}, {at + 256, 1, true}};
     guest_add(q, b, 1 + s[7] % 3u);
     guest_kick(&g, q);
 }
@@ -155,7 +181,7 @@ static void step(const uint8_t *s) {
         uint64_t chosen = VIRTIO_F_VERSION_1;
         for (unsigned i = 0; i < 8; i++)
             chosen |= s[1] >> i & 1 ? features[i] : 0;
-        set_up(chosen);
+        set_up(chosen, s[2] & 1);
         break;
     }
     case 1:

@@ -13,6 +13,7 @@ kills the emulator; it also dies with the process that started it, whatever happ
 
 import codecs
 import ctypes
+import fcntl
 import json
 import os
 import queue
@@ -21,8 +22,10 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
+import termios
 import threading
 import time
 
@@ -228,6 +231,10 @@ class Console:
                 data = data[os.write(self.speak, data):]
         except OSError as error:
             raise VMExited("the console is closed") from error
+
+    def unread(self):
+        """How many of the bytes sent the machine has not taken."""
+        return struct.unpack("i", fcntl.ioctl(self.speak, termios.FIONREAD, bytes(4)))[0]
 
     def send(self, line):
         self.send_bytes(line.encode() + b"\n")

@@ -29,7 +29,8 @@ enum device { CONTROL, CONSOLE, BLOCK, NET, DEVICES };
 
 struct server {
     struct queue_end queue;
-    bool swallow; /* takes requests and never answers */
+    bool swallow;  /* takes requests and never answers */
+    bool restless; /* is a new one whenever it is signalled */
     uint8_t *window;
 };
 
@@ -169,7 +170,10 @@ static void serve(enum device device) {
  */
 
 enum bh_status hc_signal(bh_slot event) {
-    serve((enum device)(event - SIGNAL_SLOT));
+    enum device device = (enum device)(event - SIGNAL_SLOT);
+    serve(device);
+    if (servers[device].restless)
+        open_server(device, servers[device].queue.generation + 1);
     return BH_OK;
 }
 
@@ -332,6 +336,34 @@ static void block_survives_its_server(void **state) {
     servers[BLOCK].swallow = true;
     submit_many();
     loop_timer_set(&takeover, loop_now_ns() + 1000000, take_over, NULL);
+    loop_run();
+    assert_int_equal(last_status, BH_OK);
+    assert_many();
+}
+
+static struct loop_timer settling;
+static unsigned moments;
+
+static void settle(void *unused) {
+    (void)unused;
+    if (++moments < 3) {
+        loop_timer_set(&settling, loop_now_ns() + 1000000, settle, NULL);
+        return;
+    }
+    assert_int_equal(awaited, MANY);
+    assert_true(servers[BLOCK].queue.generation > 4);
+    servers[BLOCK].restless = servers[BLOCK].swallow = false;
+}
+
+/* Its client asks each of them anew, does other work in between, and misses nothing. */
+static void block_survives_a_server_that_is_always_new(void **state) {
+    (void)state;
+    memset(many_data, 0, sizeof many_data);
+    moments = 0;
+    block = block_front_open(0);
+    servers[BLOCK].swallow = servers[BLOCK].restless = true;
+    submit_many();
+    loop_timer_set(&settling, loop_now_ns() + 1000000, settle, NULL);
     loop_run();
     assert_int_equal(last_status, BH_OK);
     assert_many();
@@ -874,6 +906,7 @@ int main(void) {
         TEST(block_passes_errors_on),
         TEST(block_queues_what_has_no_room),
         TEST(block_survives_its_server),
+        TEST(block_survives_a_server_that_is_always_new),
         TEST(block_gives_a_lying_server_up),
         TEST(console_shows_everything_in_order),
         TEST(console_does_not_wait_for_ever),
