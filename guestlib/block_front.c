@@ -148,7 +148,7 @@ static bool is_finished(void *transfer) {
     return ((struct transfer *)transfer)->finished;
 }
 
-enum bh_status block_front_transfer(struct block_front *block, struct block_io io) {
+static enum bh_status transfer_one(struct block_front *block, struct block_io io) {
     struct transfer transfer = {0};
     io.done = transfer_done;
     io.context = &transfer;
@@ -156,4 +156,25 @@ enum bh_status block_front_transfer(struct block_front *block, struct block_io i
     while (!front_wait(&block->front, is_finished, &transfer, NS_PER_S))
         ;
     return transfer.status;
+}
+
+enum bh_status block_front_transfer(struct block_front *block, enum bh_block_operation operation,
+                                    uint64_t sector, void *buffer, uint64_t bytes) {
+    const uint32_t max = block->bytes_max & ~(BH_SECTOR_BYTES - 1u);
+    enum bh_status status = BH_OK;
+    while (!status && bytes > 0) {
+        struct block_io io = {.operation = operation,
+                              .sector = sector,
+                              .buffer = buffer,
+                              .bytes = bytes < max ? (uint32_t)bytes : max};
+        status = transfer_one(block, io);
+        sector += io.bytes / BH_SECTOR_BYTES;
+        buffer = (uint8_t *)buffer + io.bytes;
+        bytes -= io.bytes;
+    }
+    return status;
+}
+
+enum bh_status block_front_flush(struct block_front *block) {
+    return transfer_one(block, (struct block_io){.operation = BH_BLOCK_FLUSH});
 }

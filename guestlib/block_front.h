@@ -48,6 +48,10 @@ uint32_t block_front_bytes_max(const struct block_front *block);
  */
 void block_front_submit(struct block_front *block, struct block_io *io);
 
-/* The same, and waits for it: nothing else of the program runs meanwhile, neither events nor timers
- * nor posted work. `done` stays free. */
-enum bh_status block_front_transfer(struct block_front *block, struct block_io io);
+/* READ or WRITE of any length: as many requests as it takes, one after the other. Waits for them:
+ * nothing else of the program runs meanwhile, neither events nor timers nor posted work. The first
+ * that fails is the last. */
+enum bh_status block_front_transfer(struct block_front *block, enum bh_block_operation operation,
+                                    uint64_t sector, void *buffer, uint64_t bytes);
+/* FLUSH, likewise. */
+enum bh_status block_front_flush(struct block_front *block);

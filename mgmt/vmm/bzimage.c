@@ -50,10 +50,6 @@ enum {
     AT_E820_ENTRIES = 0x1e8,
     AT_E820 = 0x2d0,
 };
-struct __attribute__((packed)) e820 {
-    uint64_t base, bytes;
-    uint32_t type;
-};
 
 static const char *check(const struct loader_file *kernel, struct setup_header *header) {
     if (kernel->bytes < HEADER_AT + sizeof(*header) ||
@@ -93,10 +89,8 @@ static void fill_map(uint8_t *parameters) {
     struct loader_map map[LOADER_MAP_MAX];
     uint32_t count = loader_memory_map(map);
     parameters[AT_E820_ENTRIES] = (uint8_t)count;
-    for (uint32_t i = 0; i < count; i++) {
-        struct e820 entry = {map[i].base, map[i].bytes, map[i].type};
-        memcpy(parameters + AT_E820 + i * sizeof(entry), &entry, sizeof(entry));
-    }
+    for (uint32_t i = 0; i < count; i++)
+        memcpy(parameters + AT_E820 + i * LOADER_E820_BYTES, &map[i], LOADER_E820_BYTES);
 }
 
 const char *bzimage_load(const struct loader_file *kernel, const struct loader_file *initrd,

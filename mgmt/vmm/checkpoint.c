@@ -66,28 +66,13 @@ const char *checkpoint_open(const struct bh_guest_info *guest) {
 
 static const char *transfer(enum bh_block_operation operation, uint64_t at, void *bytes,
                             uint64_t count) {
-    uint8_t *next = bytes;
-    uint32_t max = block_front_bytes_max(checkpoint.disk) / BH_SECTOR_BYTES * BH_SECTOR_BYTES;
-    while (count > 0) {
-        uint32_t piece = count < max ? (uint32_t)count : max;
-        enum bh_status status =
-            block_front_transfer(checkpoint.disk, (struct block_io){.operation = operation,
-                                                                    .sector = at / BH_SECTOR_BYTES,
-                                                                    .buffer = next,
-                                                                    .bytes = piece});
-        if (status)
-            return "the checkpoint disk fails";
-        at += piece;
-        next += piece;
-        count -= piece;
-    }
-    return NULL;
+    return block_front_transfer(checkpoint.disk, operation, at / BH_SECTOR_BYTES, bytes, count)
+               ? "the checkpoint disk fails"
+               : NULL;
 }
 
 static const char *flush(void) {
-    return block_front_transfer(checkpoint.disk, (struct block_io){.operation = BH_BLOCK_FLUSH})
-               ? "the checkpoint disk fails"
-               : NULL;
+    return block_front_flush(checkpoint.disk) ? "the checkpoint disk fails" : NULL;
 }
 
 /* header: NULL to void what there is. All that was written before is there when it is. */

@@ -6,42 +6,35 @@
 
 #include "guestlib/block_front.h"
 
-static bool read_sectors(struct block_front *disk, uint64_t sector, void *to, uint32_t bytes) {
-    return block_front_transfer(disk, (struct block_io){.operation = BH_BLOCK_READ,
-                                                        .sector = sector,
-                                                        .buffer = to,
-                                                        .bytes = bytes}) == BH_OK;
+static bool read_sectors(struct block_front *disk, uint64_t sector, void *to, uint64_t bytes) {
+    return block_front_transfer(disk, BH_BLOCK_READ, sector, to, bytes) == BH_OK;
 }
 
 /* A part of one sector. */
-static bool read_part(struct block_front *disk, uint64_t at, uint8_t *to, uint32_t bytes) {
+static bool read_part(struct block_front *disk, uint64_t at, uint8_t *to, uint64_t bytes) {
     static uint8_t sector[BH_SECTOR_BYTES];
     if (!read_sectors(disk, at / BH_SECTOR_BYTES, sector, BH_SECTOR_BYTES))
         return false;
-    for (uint32_t i = 0; i < bytes; i++)
-        to[i] = sector[at % BH_SECTOR_BYTES + i];
+    memcpy(to, sector + at % BH_SECTOR_BYTES, bytes);
     return true;
 }
 
 static bool read_disk(const struct loader_file *file, uint64_t at, uint8_t *to, uint64_t bytes) {
-    uint32_t max = block_front_bytes_max(file->context) / BH_SECTOR_BYTES * BH_SECTOR_BYTES;
-    while (bytes > 0) {
-        uint32_t offset = at % BH_SECTOR_BYTES, piece = BH_SECTOR_BYTES - offset;
-        bool good;
+    bool good = true;
+    while (good && bytes > 0) {
+        uint64_t offset = at % BH_SECTOR_BYTES, piece = BH_SECTOR_BYTES - offset;
         if (offset == 0 && bytes >= BH_SECTOR_BYTES) {
-            piece = bytes < max ? (uint32_t)bytes / BH_SECTOR_BYTES * BH_SECTOR_BYTES : max;
+            piece = bytes / BH_SECTOR_BYTES * BH_SECTOR_BYTES;
             good = read_sectors(file->context, at / BH_SECTOR_BYTES, to, piece);
         } else {
-            piece = bytes < piece ? (uint32_t)bytes : piece;
+            piece = bytes < piece ? bytes : piece;
             good = read_part(file->context, at, to, piece);
         }
-        if (!good)
-            return false;
         at += piece;
         to += piece;
         bytes -= piece;
     }
-    return true;
+    return good;
 }
 
 static bool read_file(const struct loader_file *file, uint64_t at, void *to, uint64_t bytes) {

@@ -16,14 +16,14 @@ uint32_t loader_memory_map(struct loader_map map[LOADER_MAP_MAX]) {
     for (uint32_t i = 0; i < ram_ranges(); i++) {
         uint64_t bytes, base = ram_range(i, &bytes).value, end = base + bytes;
         if (base == 0) { /* the tables' place is not for use, nor is what was a screen's */
-            map[count++] = (struct loader_map){0, LOADER_LOW_END, MAP_RAM};
-            map[count++] = (struct loader_map){ACPI_BASE, ACPI_END - ACPI_BASE, MAP_RESERVED};
+            map[count++] = (struct loader_map){0, LOADER_LOW_END, MAP_RAM, 0};
+            map[count++] = (struct loader_map){ACPI_BASE, ACPI_END - ACPI_BASE, MAP_RESERVED, 0};
             base = ACPI_END;
         }
         if (base < end)
-            map[count++] = (struct loader_map){base, end - base, MAP_RAM};
+            map[count++] = (struct loader_map){base, end - base, MAP_RAM, 0};
     }
-    map[count++] = (struct loader_map){PCI_ECAM_BASE, PCI_ECAM_BYTES, MAP_RESERVED};
+    map[count++] = (struct loader_map){PCI_ECAM_BASE, PCI_ECAM_BYTES, MAP_RESERVED, 0};
     return count;
 }
 

@@ -42,10 +42,13 @@ const char *pvh_load(const struct loader_file *kernel, const struct loader_file 
 #define LOADER_TABLES 0x8000ull /* 6 pages */
 #define LOADER_LOW_END 0xa0000ull
 
+/* As hvm_start_info has it; boot_params' (LOADER_E820_BYTES) is without the last member. */
 struct loader_map {
     uint64_t base, bytes;
     uint32_t type; /* 1 RAM, 2 reserved, as in ACPI 15.1 */
+    uint32_t reserved;
 };
+#define LOADER_E820_BYTES 20u
 #define LOADER_MAP_MAX 20u
 /* The guest's memory map; returns its entries. */
 uint32_t loader_memory_map(struct loader_map map[LOADER_MAP_MAX]);

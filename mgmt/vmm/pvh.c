@@ -37,10 +37,6 @@ struct start_info {
 struct start_module {
     uint64_t address, bytes, command_line, reserved;
 };
-struct start_map {
-    uint64_t base, bytes;
-    uint32_t type, reserved;
-};
 
 static bool in_file(const struct loader_file *file, uint64_t at, uint64_t bytes) {
     return at <= file->bytes && bytes <= file->bytes - at;
@@ -95,7 +91,7 @@ static bool put_start_info(struct gpa initrd_at, uint64_t initrd_bytes) {
     struct {
         struct start_info info;
         struct start_module module;
-        struct start_map map[LOADER_MAP_MAX];
+        struct loader_map map[LOADER_MAP_MAX];
     } start = {
         .info = {.magic = START_MAGIC,
                  .version = 1,
@@ -107,10 +103,7 @@ static bool put_start_info(struct gpa initrd_at, uint64_t initrd_bytes) {
                      LOADER_PARAMETERS + sizeof(struct start_info) + sizeof(struct start_module)},
         .module = {.address = initrd_at.value, .bytes = initrd_bytes},
     };
-    struct loader_map map[LOADER_MAP_MAX];
-    start.info.map_entries = loader_memory_map(map);
-    for (uint32_t i = 0; i < start.info.map_entries; i++)
-        start.map[i] = (struct start_map){map[i].base, map[i].bytes, map[i].type, 0};
+    start.info.map_entries = loader_memory_map(start.map);
     return ram_write(GPA(LOADER_PARAMETERS), &start, sizeof(start));
 }
 

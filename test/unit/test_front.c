@@ -284,6 +284,21 @@ static void block_reads_and_writes(void **state) {
     assert_int_equal(run_io(make_io(BH_BLOCK_DISCARD, 0, NULL, 4096)), BH_OK);
 }
 
+static void block_transfers_any_length(void **state) {
+    (void)state;
+    static uint8_t data[3 * 128 * 1024 + 512], back[sizeof data];
+    block = block_front_open(0);
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)(i ^ i >> 9);
+    assert_int_equal(block_front_transfer(block, BH_BLOCK_WRITE, 7, data, sizeof data), BH_OK);
+    assert_memory_equal(disk + 7 * 512, data, sizeof data);
+    assert_int_equal(block_front_transfer(block, BH_BLOCK_READ, 7, back, sizeof back), BH_OK);
+    assert_memory_equal(back, data, sizeof data);
+    assert_int_equal(block_front_flush(block), BH_OK);
+    disk_status = BH_IO_ERROR;
+    assert_int_equal(block_front_transfer(block, BH_BLOCK_READ, 7, back, sizeof back), BH_IO_ERROR);
+}
+
 static void block_passes_errors_on(void **state) {
     (void)state;
     uint8_t data[512];
@@ -903,6 +918,7 @@ static void muted_bits_stay_pending(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(block_reads_and_writes),
+        TEST(block_transfers_any_length),
         TEST(block_passes_errors_on),
         TEST(block_queues_what_has_no_room),
         TEST(block_survives_its_server),

@@ -47,25 +47,35 @@ const struct bh_block_info *block_front_info(const struct block_front *block) {
     return &info;
 }
 
-uint32_t block_front_bytes_max(const struct block_front *block) {
-    (void)block;
-    return TRANSFER_BYTES;
+static bool request_fails(void) {
+    disk.requests++;
+    return disk.fail_at && disk.requests >= disk.fail_at;
 }
 
-enum bh_status block_front_transfer(struct block_front *block, struct block_io io) {
+enum bh_status block_front_flush(struct block_front *block) {
     (void)block;
-    disk.requests++;
-    if (disk.fail_at && disk.requests >= disk.fail_at)
-        return BH_IO_ERROR;
-    if (io.operation == BH_BLOCK_FLUSH)
-        return BH_OK;
-    assert_true(io.bytes > 0 && io.bytes <= TRANSFER_BYTES && io.bytes % BH_SECTOR_BYTES == 0);
-    assert_true(io.sector + io.bytes / BH_SECTOR_BYTES <= disk.sectors);
-    uint8_t *at = disk.bytes + io.sector * BH_SECTOR_BYTES;
-    if (io.operation == BH_BLOCK_WRITE)
-        memcpy(at, io.buffer, io.bytes);
-    else
-        memcpy(io.buffer, at, io.bytes);
+    return request_fails() ? BH_IO_ERROR : BH_OK;
+}
+
+/* In pieces, each of which can be the one that fails. */
+enum bh_status block_front_transfer(struct block_front *block, enum bh_block_operation operation,
+                                    uint64_t sector, void *buffer, uint64_t bytes) {
+    uint8_t *at = disk.bytes + sector * BH_SECTOR_BYTES, *next = buffer;
+    (void)block;
+    assert_true(bytes % BH_SECTOR_BYTES == 0);
+    assert_true(sector + bytes / BH_SECTOR_BYTES <= disk.sectors);
+    while (bytes > 0) {
+        uint64_t piece = bytes < TRANSFER_BYTES ? bytes : TRANSFER_BYTES;
+        if (request_fails())
+            return BH_IO_ERROR;
+        if (operation == BH_BLOCK_WRITE)
+            memcpy(at, next, piece);
+        else
+            memcpy(next, at, piece);
+        at += piece;
+        next += piece;
+        bytes -= piece;
+    }
     return BH_OK;
 }
 
