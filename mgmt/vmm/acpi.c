@@ -169,9 +169,9 @@ static struct gpa add_madt(uint32_t vcpus) {
         .sci = {2, 10, 0, POWER_SCI, POWER_SCI, IRQ_LEVEL_HIGH},
         .nmi = {4, 6, 0xff, 0, 1},
     };
-    for (uint8_t i = 0; i < vcpus; i++) {
+    for (uint32_t i = 0; i < vcpus; i++) {
         madt.processor[i].length = sizeof(madt.processor[i]);
-        madt.processor[i].processor = madt.processor[i].id = i;
+        madt.processor[i].processor = madt.processor[i].id = (uint8_t)i;
         madt.processor[i].flags = MADT_ENABLED;
     }
     uint32_t unused = (uint32_t)(BH_GUEST_VCPUS_MAX - vcpus) * (uint32_t)sizeof(madt.processor[0]);

@@ -76,9 +76,9 @@ static void take_prefixes(struct instruction *out, const ZydisDecodedInstruction
     for (unsigned i = 0; i < in->raw.prefix_count; i++) {
         uint8_t value = in->raw.prefixes[i].value;
         out->repeat |= value == 0xf2 || value == 0xf3;
-        for (uint8_t s = 0; s < sizeof(segment); s++)
+        for (size_t s = 0; s < sizeof(segment); s++)
             if (segment[s] == value)
-                out->segment = s;
+                out->segment = (uint8_t)s;
     }
 }
 
