@@ -167,6 +167,16 @@ class Slots:
             self.changed.notify_all()
 
 
+def remove(temp):
+    """A test's folder; unless something is mounted in it, of a test that was killed: that is not the test's."""
+    with open("/proc/self/mounts") as mounts:
+        mounted = [line.split()[1] for line in mounts if line.split()[1].startswith(temp + "/")]
+    if mounted:
+        print(f"      {temp} is kept: {mounted} are mounted there")
+    else:
+        shutil.rmtree(temp, ignore_errors=True)
+
+
 def run_machine(test, build, seed, keep, report):
     temp = tempfile.mkdtemp(prefix="bh-")
     started = time.monotonic()
@@ -187,7 +197,7 @@ def run_machine(test, build, seed, keep, report):
         output += f"\nkept: {temp}"
         print(f"      {test.name}: {temp}")
     else:
-        shutil.rmtree(temp, ignore_errors=True)
+        remove(temp)
     report.add(test.name, child.returncode == 0, time.monotonic() - started, output)
 
 
