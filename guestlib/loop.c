@@ -182,6 +182,10 @@ void loop_serve(uint64_t bits) {
     run_work();
 }
 
+bool loop_has_work(void) {
+    return loop.work_first;
+}
+
 uint64_t loop_deadline_tsc(void) {
     return sleep_deadline();
 }

@@ -55,6 +55,9 @@ void loop_turn(bool sleep);
  * 64-bit Event; 0: none), then due timers and posted work. */
 void loop_serve(uint64_t bits);
 
+/* Whether work is posted, which loop_serve would run. */
+bool loop_has_work(void);
+
 /* When the next timer is due (a TSC value; 0 if work is posted), and which Event bits the loop
  * waits for: what VCPU_RUN needs instead of WAIT. */
 uint64_t loop_deadline_tsc(void);

@@ -134,12 +134,13 @@ static void finish(struct block_request *r, enum bh_status status) {
         patch(c, r);
     count(&c->statistics, r, status);
     complete(c, r->tag, status, status == BH_OK ? r->bytes : 0);
+    bool waited = !c->free; /* for this one's place */
     r->next_free = c->free;
     c->free = r;
     c->in_flight--;
     if (c->detached && c->in_flight == 0)
         finish_detach(c);
-    else
+    else if (waited)
         run(c);
 }
 
@@ -523,7 +524,8 @@ struct block_client *block_attach(const struct channel *channel,
 }
 
 void block_service(struct block_client *client) {
-    run(client);
+    if (!queue_sleep(&client->queue))
+        run(client);
 }
 
 static void detach_timer_ran(void *context) {

@@ -52,8 +52,8 @@
 #define XSAVE_BYTES_AVX 832u
 #define XSAVE_OPT 0x1u
 
-#define POWER_ARAT 0x4u       /* the APIC timer never stops */
-#define KVM_CLOCK 0x01000008u /* CLOCKSOURCE2, CLOCKSOURCE_STABLE */
+#define POWER_ARAT 0x4u          /* the APIC timer never stops */
+#define KVM_FEATURES 0x01000048u /* CLOCKSOURCE2, PV_EOI, CLOCKSOURCE_STABLE */
 #define CR4_OSXSAVE 0x40000u
 
 static const struct leaf {
@@ -74,7 +74,7 @@ static const struct leaf {
     {LEAF_XSAVE, 1, {XSAVE_OPT, 0, 0, 0}, {0}},
     {LEAF_XSAVE, 2, {ANY, ANY, 0, 0}, {0}},
     {LEAF_HYPERVISOR, 0, {0}, {LEAF_KVM, 0x4b4d564b, 0x564b4d56, 0x4d}}, /* "KVMKVMKVM" */
-    {LEAF_KVM, 0, {0}, {KVM_CLOCK, 0, 0, 0}},
+    {LEAF_KVM, 0, {0}, {KVM_FEATURES, 0, 0, 0}},
     {LEAF_EXTENDED_MAX, 0, {0, ANY, ANY, ANY}, {LEAF_AMD_TOPOLOGY, 0, 0, 0}},
     {LEAF_EXTENDED, 0, {ANY, 0, FE1_ECX, FE1_EDX}, {0, 0, FE1_ECX_SET, 0}},
     {0x80000002, 0, {ANY, ANY, ANY, ANY}, {0}}, /* the processor's name */

@@ -185,13 +185,19 @@ void lapic_set_task_priority(struct lapic *lapic, uint64_t cr8) {
     lapic->task_priority = (uint32_t)(cr8 & 0xf) << 4;
 }
 
-static void end_of_interrupt(struct lapic *lapic) {
+void lapic_end_of_interrupt(struct lapic *lapic) {
     int vector = highest(lapic->service);
     if (vector < 0)
         return;
     bit_clear(lapic->service, (uint8_t)vector);
     if (lapic->trigger[vector / 32] >> vector % 32 & 1)
         lapic->host->end_of_interrupt((uint8_t)vector);
+}
+
+bool lapic_ends_unseen(const struct lapic *lapic) {
+    int vector = highest(lapic->service);
+    return vector >= 0 && highest(lapic->request) < 0 &&
+           !(lapic->trigger[vector / 32] >> vector % 32 & 1);
 }
 
 /* --- Registers --- */
@@ -283,7 +289,7 @@ static void write_register(struct lapic *lapic, unsigned reg, uint32_t value) {
         lapic->task_priority = value & 0xff;
         break;
     case END_OF_INTERRUPT:
-        end_of_interrupt(lapic);
+        lapic_end_of_interrupt(lapic);
         break;
     case LOGICAL_ID:
         lapic->logical_id = value & 0xff000000;

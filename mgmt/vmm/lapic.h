@@ -65,6 +65,11 @@ int lapic_waiting(const struct lapic *lapic);
 void lapic_acknowledge(struct lapic *lapic, uint8_t vector);
 /* The reverse, for an interrupt that has not reached the guest. False: it is not in service. */
 bool lapic_take_back(struct lapic *lapic, uint8_t vector);
+/* What a write to EOI does. */
+void lapic_end_of_interrupt(struct lapic *lapic);
+/* Whether the interrupt in service may end without anybody's noticing: no device waits for its end,
+ * and no other interrupt. */
+bool lapic_ends_unseen(const struct lapic *lapic);
 /* Whether the 8259's interrupt output reaches the processor through LINT0. */
 bool lapic_takes_extint(const struct lapic *lapic);
 

@@ -4,6 +4,7 @@
 
 #include "mgmt/vmm/clock.h"
 #include "mgmt/vmm/cpuid.h"
+#include "mgmt/vmm/pv_eoi.h"
 #include "mgmt/vmm/vcpu.h"
 
 /* MTRRs: a fixed table that says what the firmware of a PC would have said. What the guest writes
@@ -144,6 +145,9 @@ bool msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value) {
     case MSR_KVM_SYSTEM_TIME:
         *value = vcpu->clock.value | vcpu->clock_on;
         return true;
+    case MSR_KVM_PV_EOI:
+        *value = vcpu->eoi_msr;
+        return true;
     default:
         return false;
     }
@@ -220,6 +224,8 @@ bool msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value) {
         return clock_set_system_time(vcpu, value);
     case MSR_KVM_WALL_CLOCK:
         return clock_set_wall_clock(value);
+    case MSR_KVM_PV_EOI:
+        return pv_eoi_set(vcpu, value);
     case MSR_MISC_ENABLE: /* without effect */
     case MSR_AMD_PATCH_LEVEL:
     case MSR_AMD_HWCR:

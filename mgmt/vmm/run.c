@@ -15,6 +15,7 @@
 #include "mgmt/vmm/fpu.h"
 #include "mgmt/vmm/lock.h"
 #include "mgmt/vmm/machine.h"
+#include "mgmt/vmm/pv_eoi.h"
 
 #define KICK_MASK (1ull << BH_GUEST_KICK_BIT)
 
@@ -149,10 +150,14 @@ static enum bh_exit run_outside(struct vcpu *vcpu) {
     machine_deliver(vcpu);
     uint64_t deadline = deadline_tsc(vcpu), mask = event_mask(vcpu);
     uint32_t groups = vcpu_before_run(vcpu);
+    if (vcpu->eoi)
+        pv_eoi_offer(vcpu);
     go_outside(vcpu, deadline, mask);
     enum bh_exit exit = vcpu_backend_run(vcpu, groups, deadline, mask);
     come_back(vcpu);
     vcpu_after_run(vcpu, exit);
+    if (vcpu->eoi)
+        pv_eoi_take(vcpu);
     return exit;
 }
 
@@ -211,8 +216,8 @@ static void turn(struct vcpu *vcpu) {
     lapic_timer_run(&vcpu->lapic);
     if (vcpu->halted && machine_wakes(vcpu))
         vcpu->halted = false;
-    if (loop_deadline_tsc() == BH_DEADLINE_POLL) /* posted work */
-        serve(vcpu);
+    if (loop_has_work())
+        loop_serve(0);
     else if (vcpu->halted || vcpu->waiting)
         sleep_outside(vcpu);
     else

@@ -42,6 +42,9 @@ void vcpu_reset(struct vcpu *vcpu) {
     *state = initial;
     vcpu->fresh = vcpu->modified = BH_VCPU_ALL;
     vcpu->halted = false;
+    vcpu->eoi_msr = 0;
+    vcpu->eoi = NULL;
+    vcpu->eoi_offered = false;
 }
 
 void vcpu_startup(struct vcpu *vcpu, uint8_t vector) {

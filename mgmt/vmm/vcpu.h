@@ -54,6 +54,9 @@ struct vcpu {
     struct lapic lapic;
     struct gpa clock; /* its pvclock structure; see clock.h */
     bool clock_on;
+    uint64_t eoi_msr;      /* see pv_eoi.h */
+    volatile uint8_t *eoi; /* where in its RAM the end of an interrupt is offered; NULL: nowhere */
+    bool eoi_offered;
     uint8_t
         *fpu; /* FPU_BYTES: where its Context leaves the guest's while it is saved. May be NULL */
     bool fpu_loads;  /* ... and finds the guest's that was restored */

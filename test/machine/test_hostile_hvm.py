@@ -220,12 +220,14 @@ def test_common_text(ctx):
 
 @limit(240)
 def test_ipi_storm(ctx):
-    """Four vCPUs that interrupt each other without end."""
-    with host(ctx, {"ipi-storm": definition("ipi-storm", "interrupts", more="<vcpu>4</vcpu>")}) as storm:
-        storm.start("ipi-storm")
-        slowest = storm.wait_off("ipi-storm", timeout=100)
+    """Four vCPUs that interrupt each other without end; and one that says when another's interrupts end."""
+    attacks = {name: definition(name, "interrupts", more="<vcpu>4</vcpu>") for name in ("ipi-storm", "end-bits")}
+    with host(ctx, attacks) as storm:
+        storm.start(*attacks)
+        slowest = storm.wait_off(*attacks, timeout=100)
         print(f"slowest page: {slowest:.2f} s")
-        storm.expect_attempts("ipi-storm", "ipi-storm")
+        for name in attacks:
+            storm.expect_attempts(name, name)
         storm.expect_unharmed()
 
 

@@ -88,7 +88,7 @@ static const struct allowed {
     {0xd, 1, false, {0x1, 0, 0, 0}, {0}},
     {0xd, 2, false, {~0u, ~0u, 0, 0}, {0}},
     {0x40000000, 0, true, {0x40000001, ~0u, ~0u, ~0u}, {0x40000001, 0, 0, 0}},
-    {0x40000001, 0, true, {0x01000008, 0, 0, 0}, {0x01000008, 0, 0, 0}},
+    {0x40000001, 0, true, {0x01000048, 0, 0, 0}, {0x01000048, 0, 0, 0}},
     {0x80000000, 0, true, {0x8000001e, ~0u, ~0u, ~0u}, {0x8000001e, 0, 0, 0}},
     {0x80000001,
      0,
@@ -210,6 +210,7 @@ static const struct msr_range readable[] = {
     {0x2ff, 0x2ff},
     {0x6e0, 0x6e0}, /* TSC deadline */
     {0x4b564d01, 0x4b564d01},
+    {0x4b564d04, 0x4b564d04}, /* PV EOI */
     {0xc0000080, 0xc0000084}, /* EFER, SYSCALL */
     {0xc0000100, 0xc0000103}, /* FS, GS, TSC_AUX */
     {0xc0010010, 0xc0010010},
@@ -235,6 +236,7 @@ static const struct msr_range writable[] = {
     {0x2ff, 0x2ff},
     {0x6e0, 0x6e0},
     {0x4b564d00, 0x4b564d01},
+    {0x4b564d04, 0x4b564d04},
     {0xc0000080, 0xc0000084},
     {0xc0000100, 0xc0000103},
     {0xc0010015, 0xc0010015},
@@ -293,6 +295,7 @@ static void harmful_values(void **state) {
     assert_false(msr_write(&guest_vcpu, MSR_LSTAR, 1ull << 63));
     assert_false(msr_write(&guest_vcpu, MSR_KVM_SYSTEM_TIME, GUEST_RAM_BYTES | 1));
     assert_false(msr_write(&guest_vcpu, MSR_KVM_WALL_CLOCK, ~0ull));
+    assert_false(msr_write(&guest_vcpu, MSR_KVM_PV_EOI, GUEST_RAM_BYTES | 1));
 }
 
 int main(void) {

@@ -1,4 +1,5 @@
 /* Interrupt controllers and timers, used as no system does. */
+#include "mgmt/vmm/msr.h"
 #include "test/guest/hvm/hostile/hostile.h"
 
 #define IOAPIC_SELECT 0xfec00000ull
@@ -95,6 +96,54 @@ static void ipi_storm(void) {
     spin(200 * MHZ);
     interrupts_off();
     expect(interrupts_counted() > 1000);
+}
+
+static volatile uint32_t end_bit;
+static uint64_t ended_unseen;
+
+/* As the interface is meant, but for the strange moments at which the bit changes meanwhile. */
+static void on_vector(struct frame *frame) {
+    (void)frame;
+    uint32_t found = end_bit;
+    end_bit = 0;
+    if (!(found & 1))
+        apic_end();
+    ended_unseen += found & 1;
+}
+
+static void end_strangely_for_ever(void) {
+    wrmsr(MSR_KVM_PV_EOI, (uint64_t)&end_bit | 1); /* for two vCPUs in one place */
+    interrupts_on();
+    for (uint32_t i = 0;; i++) {
+        end_bit = i & 1;
+        if (i % 1000 == 0)
+            apic_send(0, APIC_COMMAND_FIXED | VECTOR);
+    }
+}
+
+/* The end of an interrupt told by a bit in memory: all come that should; and whatever another vCPU
+ * makes of the bit, the APIC works when it is off again. */
+static void end_bits(void) {
+    on_interrupt(VECTOR, on_vector);
+    wrmsr(MSR_KVM_PV_EOI, (uint64_t)&end_bit | 1);
+    interrupts_on();
+    for (unsigned i = 1; i <= 2000; i++)
+        apic_send(0, APIC_COMMAND_FIXED | VECTOR);
+    expect(ended_unseen == 2000);
+    cpu_start(1, end_strangely_for_ever);
+    for (unsigned i = 0; i < 20000; i++)
+        apic_send(i % 2, APIC_COMMAND_FIXED | VECTOR);
+    wrmsr(MSR_KVM_PV_EOI, 0);
+    apic_send(1, APIC_COMMAND_INIT);
+    for (unsigned i = 0; i < 16; i++)
+        apic_end(); /* what was left in service */
+    count_interrupts(VECTOR);
+    cpuid(0, 0);
+    uint64_t before = interrupts_counted();
+    apic_send(0, APIC_COMMAND_FIXED | VECTOR);
+    cpuid(0, 0);
+    interrupts_off();
+    expect(interrupts_counted() == before + 1);
 }
 
 /* All vectors at once, interrupts off; they come by priority when they may. */
@@ -250,6 +299,7 @@ const struct attack attacks[] = {
     {"timer-nonsense", timer_nonsense},
     {"self-storm", self_storm},
     {"ipi-storm", ipi_storm},
+    {"end-bits", end_bits},
     {"all-vectors", all_vectors},
     {"nmi-storm", nmi_storm},
     {"all-commands", all_commands},

@@ -37,6 +37,7 @@ static bool is_known(uint32_t msr) {
         {0x6e0, 1},     /* TSC deadline */
         {0x800, 0x100}, /* x2APIC */
         {MSR_KVM_WALL_CLOCK, 2},
+        {MSR_KVM_PV_EOI, 1},
         {0xc0000080, 5}, /* EFER, SYSCALL */
         {0xc0000100, 4}, /* bases, TSC_AUX */
         {0xc0010010, 1}, /* SYSCFG */
@@ -67,7 +68,7 @@ static void msrs_read(void) {
 /* Whether a write of anything there is about this guest's life. */
 static bool is_spared(uint32_t msr) {
     return msr == MSR_EFER || msr == MSR_APIC_BASE || msr == MSR_X2APIC_FIRST + 0x30 ||
-           msr == MSR_KVM_SYSTEM_TIME || msr == MSR_KVM_WALL_CLOCK;
+           msr == MSR_KVM_SYSTEM_TIME || msr == MSR_KVM_WALL_CLOCK || msr == MSR_KVM_PV_EOI;
 }
 
 static void write_some(uint32_t msr) {
@@ -104,6 +105,13 @@ static void msr_values(void) {
     expect(attempt_wrmsr(MSR_KVM_WALL_CLOCK, ram_end() - 4) == EXCEPTION_GP);
     expect(attempt_wrmsr(MSR_KVM_WALL_CLOCK, ~0ull) == EXCEPTION_GP);
     wrmsr(MSR_KVM_SYSTEM_TIME, 0);
+    for (uint64_t top = ram_end(), at = top - 8; at < top + 8; at++) {
+        uint32_t fault = attempt_wrmsr(MSR_KVM_PV_EOI, at);
+        expect(fault == (at & 2 || (at & 1 && at >= top) ? EXCEPTION_GP : NO_FAULT));
+    }
+    for (unsigned i = 0; i < 64; i++)
+        attempt_wrmsr(MSR_KVM_PV_EOI, (1ull << i) | 0xfffffffff0000001ull);
+    wrmsr(MSR_KVM_PV_EOI, 0);
 }
 
 static uint32_t attempt_xsetbv(uint32_t index, uint64_t value) {
