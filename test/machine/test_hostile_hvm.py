@@ -179,11 +179,15 @@ def test_net_alone(ctx):
 
 @limit(240)
 def test_in_the_vmms_place(ctx):
-    """A program that means harm, with exactly what a VMM holds."""
+    """A program that means harm, with exactly what a VMM holds, of each kind of device and of several vCPUs."""
     attempts = ("captable", "states", "beyond-guest")
+    devices = disk("vda", "disk:1", "<driver io='direct'/>") + interface(16) + "<watchdog model='i6300esb'/>"
     with open(os.path.join(ctx.build, "test", "guest", "hostile", "hostile-vmm.bin"), "rb") as program:
         files = {"vmm.bin": program.read()}
-    with host(ctx, {name: definition(name, "ends") for name in attempts}, files=files) as vmms:
+    guests = {name: definition(name, "ends") for name in attempts}
+    guests["captable"] = definition("captable", "ends", devices, more="<vcpu>4</vcpu>")
+    with host(ctx, guests, files=files,
+              disks=[f"format=raw,file={ctx.write('other', bytes(1 << 20))}"]) as vmms:
         vmms.start(*attempts)
         vmms.wait_off(*attempts, timeout=100)
         for name in attempts[:2]:

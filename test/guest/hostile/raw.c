@@ -7,7 +7,7 @@ static struct raw *console, *control;
 static unsigned failed_line;
 static uint64_t random_state;
 
-_Noreturn void guest_start(const struct bh_domain_info *info);
+_Noreturn void guest_start(const struct bh_domain_info *info, uint64_t context);
 void *memcpy(void *restrict to, const void *restrict from, size_t bytes);
 void *memset(void *to, int value, size_t bytes);
 
@@ -216,7 +216,11 @@ static bool make(const struct attempt *a) {
     return failed_line == 0;
 }
 
-void guest_start(const struct bh_domain_info *info) {
+/* A VMM's further Contexts sleep. */
+void guest_start(const struct bh_domain_info *info, uint64_t context) {
+    uint64_t bits, group;
+    while (context != 0)
+        hc_wait(0, BH_DEADLINE_NEVER, &bits, &group);
     domain = info;
     random_state = info->seed[0] | 1;
     console = raw_open(BH_CLASS_CONSOLE, 0);
