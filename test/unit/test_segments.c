@@ -58,6 +58,7 @@ _Noreturn void guest_panic(const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     vfprintf(stderr, format, arguments);
+    va_end(arguments);
     abort();
 }
 

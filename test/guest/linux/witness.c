@@ -125,7 +125,7 @@ int main(int argc, char **argv) {
     shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED || argc > 2 || processors > PROCESSORS_MAX)
         return EXIT_FAILURE;
-    printf("witness: vectors of %u bytes\n", __builtin_cpu_supports("avx") ? 32 : 16);
+    printf("witness: vectors of %d bytes\n", __builtin_cpu_supports("avx") ? 32 : 16);
     fflush(stdout);
     if (argc == 2 && fork() == 0) {
         use_disk(argv[1]);
