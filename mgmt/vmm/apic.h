@@ -6,7 +6,6 @@
 #define APIC_MODE 0x700u
 #define APIC_MODE_FIXED 0x000u
 #define APIC_MODE_LOWEST 0x100u
-#define APIC_MODE_SMI 0x200u
 #define APIC_MODE_NMI 0x400u
 #define APIC_MODE_INIT 0x500u
 #define APIC_MODE_STARTUP 0x600u

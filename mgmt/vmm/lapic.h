@@ -10,7 +10,6 @@
 
 #define LAPIC_BASE 0xfee00000ull
 #define LAPIC_BYTES 0x1000ull
-#define LAPIC_TIMER_HZ 1000000000ull /* of its bus: one tick a nanosecond */
 #define LAPIC_TIMER_OFF (~0ull)
 
 struct lapic;

@@ -12,7 +12,7 @@ static uint32_t mode(const struct lapic *lapic) {
     return lapic->lvt[LVT_TIMER] & TIMER_MODE;
 }
 
-/* How long the initial count takes. */
+/* How long the initial count takes: its bus ticks once a nanosecond. */
 static uint64_t period_ns(const struct lapic *lapic) {
     unsigned shift = ((lapic->divide & 3) | (lapic->divide >> 1 & 4)) + 1; /* figure 11-10 */
     return (uint64_t)lapic->initial_count << (shift & 7);

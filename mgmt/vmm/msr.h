@@ -10,7 +10,6 @@
 #define MSR_PLATFORM_ID 0x17u
 #define MSR_APIC_BASE 0x1bu
 #define MSR_TSC_ADJUST 0x3bu
-#define MSR_MICROCODE 0x8bu
 #define MSR_MTRR_CAPABILITIES 0xfeu
 #define MSR_SYSENTER_CS 0x174u
 #define MSR_SYSENTER_ESP 0x175u
@@ -28,7 +27,6 @@
 #define MSR_TSC_DEADLINE 0x6e0u
 #define MSR_X2APIC_FIRST 0x800u
 #define MSR_X2APIC_LAST 0x8ffu
-#define MSR_XSS 0xda0u
 #define MSR_KVM_WALL_CLOCK 0x4b564d00u
 #define MSR_KVM_SYSTEM_TIME 0x4b564d01u
 #define MSR_KVM_PV_EOI 0x4b564d04u

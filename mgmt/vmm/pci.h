@@ -16,7 +16,6 @@
 #define PCI_ECAM_BYTES 0x10000000ull
 /* What the VMM gives to BARs, and what the DSDT names as the bridge's window. */
 #define PCI_MEMORY_BASE 0xc0000000ull
-#define PCI_MEMORY_END 0xe0000000ull
 #define PCI_IO_BASE 0x1000u
 
 /* Configuration space header. */

@@ -25,7 +25,6 @@
 #define RFLAGS_IF 0x200u
 #define RFLAGS_DF 0x400u
 #define RFLAGS_OF 0x800u
-#define RFLAGS_VM 0x20000u
 #define DR6_BS 0x4000u /* single step: SDM 3B, 17.2.3 */
 #define CR0_PE 0x1u
 #define CR0_PG 0x80000000u
