@@ -81,10 +81,7 @@ def test_four_pairs_of_queues(ctx):
         linux.shell(vm)
         vm.send("cd /sys/class/net/eth0/queues; echo rx-* tx-*; cd /tmp; dmesg -n 1")
         vm.wait_for(r"^rx-0 rx-1 rx-2 rx-3 tx-0 tx-1 tx-2 tx-3\s", timeout=30)
-        for i in flows:
-            vm.send(f"nc -l -p {inner[i]} >{i} &")
-            wait_until_it_listens(vm, inner[i])
-        vm.send("wait; sha256sum ?")
+        listen(vm, {inner[i]: i for i in flows}, "sha256sum ?")
         list(pool.map(send, ports, data))
         for i in flows:
             expect_equal(vm.wait_for(rf"^([0-9a-f]{{64}})  {i}\s", timeout=120)[1], sha256(data[i]), f"flow {i} in")
@@ -100,10 +97,14 @@ def test_four_pairs_of_queues(ctx):
         said(vm, r"guest linux ended: exit status 0", timeout=60)
 
 
-def wait_until_it_listens(vm, port):
-    """Until a program of the Linux guest takes connections there."""
-    vm.send(f"until netstat -ltn | grep -q ':{port} '; do sleep 0.1; done; echo liste''ning on {port}")
-    vm.wait_for(rf"^listening on {port}$", timeout=30)
+def listen(vm, files, afterwards):
+    """The Linux guest keeps what comes to each port in a file, and then does what is said. One line: a program in
+    the background that finds more of the terminal's input than the shell has read is stopped by SIGTTIN."""
+    programs = " ".join(f"nc -l -p {port} >{file} &" for port, file in files.items())
+    ports = "|".join(map(str, files))
+    vm.send(f"{programs} until [ $(netstat -ltn | grep -cE ':({ports}) ') = {len(files)} ]; do sleep 0.1; done; "
+            f"echo liste''ning; wait; {afterwards}")
+    vm.wait_for(r"^listening$", timeout=30)
 
 
 def busy(vm, direction):
@@ -125,9 +126,7 @@ def this_machine_and_echo(ports, data):
 
 def this_machine_and_linux(vm, ports, data):
     """Linux keeps what it gets in /tmp/data."""
-    vm.send(f"nc -l -p {PORT_IN} >/tmp/data &")
-    wait_until_it_listens(vm, PORT_IN)
-    vm.send("wait; sha256sum /tmp/data")
+    listen(vm, {PORT_IN: "/tmp/data"}, "sha256sum /tmp/data")
     send(ports[0], data)
     vm.wait_for(sha256(data), timeout=300)
     vm.send(f"send /tmp/data {PORT_OUT}")
