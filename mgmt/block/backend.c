@@ -350,6 +350,8 @@ static void rate_timer_ran(void *context) {
 
 /* False, and a timer is set: not now. */
 static bool rates_allow(struct block_client *c) {
+    if (!c->iops.per_s && !c->bandwidth.per_s)
+        return true;
     uint64_t now = loop_now_ns();
     bool iops = rate_allows(&c->iops, now);
     bool bandwidth = rate_allows(&c->bandwidth, now);

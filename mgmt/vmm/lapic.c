@@ -84,13 +84,14 @@ static void bit_clear(uint32_t *bits, uint8_t vector) {
 }
 
 static int highest(const uint32_t *bits) {
-    for (int word = 6; word >= 0; word -= 2) {
-        uint64_t two;
-        memcpy(&two, &bits[word], sizeof(two));
-        if (two)
-            return word * 32 + 63 - __builtin_clzll(two);
-    }
-    return -1;
+    uint64_t word[4];
+    memcpy(word, bits, sizeof(word));
+    if (!(word[0] | word[1] | word[2] | word[3]))
+        return -1; /* nearly always */
+    int i = 3;
+    while (!word[i])
+        i--;
+    return i * 64 + 63 - __builtin_clzll(word[i]);
 }
 
 /* --- Delivery --- */
