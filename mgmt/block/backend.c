@@ -526,7 +526,7 @@ struct block_client *block_attach(const struct channel *channel,
 }
 
 void block_service(struct block_client *client) {
-    if (!queue_sleep(&client->queue))
+    if (!queue_sleep(&client->queue)) /* a guest's disks share a bit: it may be another's */
         run(client);
 }
 

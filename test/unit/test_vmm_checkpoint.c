@@ -22,6 +22,7 @@
 #define STATE_AT 4096u
 #define HZ 2000000000ull
 #define CLOCK_PAGE 0x3000u
+#define EOI_AT 0x4ab4u
 
 /* The header, as checkpoint.c has it. */
 struct header {
@@ -141,6 +142,7 @@ static void make_guest(void) {
     lapic_set_task_priority(&guest_vcpu.lapic, 5);
     assert_true(msr_write(&guest_vcpu, MSR_MTRR_FIXED_64K, 0x0504030201));
     assert_true(clock_set_system_time(&guest_vcpu, CLOCK_PAGE | 1));
+    assert_true(msr_write(&guest_vcpu, MSR_KVM_PV_EOI, EOI_AT | 1));
     fpu_store(guest_vcpu.fpu);
 }
 
@@ -199,6 +201,8 @@ static void restored(void **unused) {
     assert_true(guest_vcpu.halted && guest_vcpu.fpu_loads);
     uint64_t mtrr = 0;
     assert_true(msr_read(&guest_vcpu, MSR_MTRR_FIXED_64K, &mtrr) && mtrr == 0x0504030201);
+    assert_int_equal(guest_vcpu.eoi_msr, EOI_AT | 1);
+    assert_ptr_equal(guest_vcpu.eoi, guest_ram + EOI_AT);
 }
 
 static void once(void **unused) {
@@ -360,6 +364,9 @@ static void hostile_state(void **unused) {
     assert_string_equal(with(hz, &twice, 8), "clock: its TSC runs at another rate");
     const uint64_t page = CLOCK_PAGE;
     assert_string_equal(with(find(&page, 8), &ones, 8), "vcpu: its clock's page is not in RAM");
+    const uint64_t eoi = EOI_AT | 1, nowhere = RAM_BYTES | 1; /* in the hole */
+    assert_string_equal(with(find(&eoi, 8), &ones, 8), "vcpu: a place for PV EOI that is none");
+    assert_string_equal(with(find(&eoi, 8), &nowhere, 8), "vcpu: a place for PV EOI that is none");
     header()->state_bytes = 0; /* and RAM where it was */
     memmove(disk.bytes + STATE_AT, disk.bytes + DISK_BYTES / 4, RAM_BYTES);
     sign();
